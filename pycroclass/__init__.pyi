@@ -1,0 +1,115 @@
+from ._version import __version__ as __version__
+from .api import classify, concatenate, fit, mean_by_label, run
+from .array_value import ArrayValue
+from .bundle import Bundle
+from .errors import PycroclassError
+from .estimators import PCA, DefectMask, KMeans, NetworkClassifier, PercentileScale, StandardizeData, StandardizeFeatures
+from .geometry import Geometry
+from .operator import Items, Operator, Pipeline, Selection
+from .operators import (
+    Anscombe,
+    Argmax,
+    Bin,
+    Cast,
+    Classify,
+    Clip,
+    Crop,
+    Flatfield,
+    GaussianBlur,
+    Log1p,
+    MaskPixels,
+    Median,
+    Network,
+    Pad,
+    PercentileNormalize,
+    PowerSpectrum,
+    RadialMedian,
+    RadialProfile,
+    RadialSNR,
+    Resize,
+    Select,
+    Sobel,
+    Sqrt,
+    SubtractBackground,
+    SubtractDark,
+    SumMask,
+    Threshold,
+    VirtualDetector,
+    ZScore,
+)
+from .provenance import Provenance
+from .readers import read
+from .recipe import Recipe
+from .reduction import Data, Estimator, Reduction
+from .replay import replay
+from .spec import Axis, AxisKind, Domain, Spec
+from .stage import Execution
+from .training import train
+from .writers import append, write
+
+__all__ = [
+    "PCA",
+    "Anscombe",
+    "Argmax",
+    "ArrayValue",
+    "Axis",
+    "AxisKind",
+    "Bin",
+    "Bundle",
+    "Cast",
+    "Classify",
+    "Clip",
+    "Crop",
+    "Data",
+    "DefectMask",
+    "Domain",
+    "Estimator",
+    "Execution",
+    "Flatfield",
+    "GaussianBlur",
+    "Geometry",
+    "Items",
+    "KMeans",
+    "Log1p",
+    "MaskPixels",
+    "Median",
+    "Network",
+    "NetworkClassifier",
+    "Operator",
+    "PercentileNormalize",
+    "PercentileScale",
+    "Pad",
+    "Pipeline",
+    "PowerSpectrum",
+    "Provenance",
+    "PycroclassError",
+    "RadialMedian",
+    "RadialProfile",
+    "RadialSNR",
+    "Recipe",
+    "Reduction",
+    "Resize",
+    "Select",
+    "Selection",
+    "Sobel",
+    "Spec",
+    "Sqrt",
+    "StandardizeData",
+    "StandardizeFeatures",
+    "SubtractBackground",
+    "SubtractDark",
+    "SumMask",
+    "Threshold",
+    "VirtualDetector",
+    "ZScore",
+    "append",
+    "classify",
+    "concatenate",
+    "fit",
+    "mean_by_label",
+    "read",
+    "replay",
+    "run",
+    "train",
+    "write",
+]

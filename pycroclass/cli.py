@@ -1,0 +1,289 @@
+"""The command line: ``pycroclass info | plan | run | train | replay | formats | demo``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from pycroclass._version import __version__
+from pycroclass.errors import PycroclassError, ReadError, WriteError
+
+if TYPE_CHECKING:
+    import sidpy
+
+    from pycroclass.stage import Execution
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Sort every frame, pixel and spectrum that a microscope or an X-ray laser records.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Files = Annotated[list[str], typer.Argument(help="Files, folders or globs; FILE.h5::/path names one dataset of an HDF5 file.")]
+Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
+Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
+Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"pycroclass {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Read by `main` itself: what it does with errors is decided before a command runs."""
+
+
+@app.command()
+def info(
+    files: Files,
+    picture: Annotated[Path | None, typer.Option(help="Draw a thumbnail of each dataset into this PNG.")] = None,
+) -> None:
+    """What a file holds: datasets, shapes, axes, units."""
+    from pycroclass.pictures import thumbnails
+    from pycroclass.readers import read
+
+    everything: dict[str, sidpy.Dataset] = {}
+    n_bad = 0
+    for file in files:
+        try:
+            datasets = read(file)
+        except PycroclassError as error:
+            if len(files) == 1:
+                raise
+            _complain(error)
+            n_bad += 1
+            continue
+        out.print(_describe(file, datasets))
+        for key, dataset in datasets.items():
+            title = f"{Path(file).name}: {key.rsplit('/', 1)[-1]}"
+            everything[f"{file}: {key}" if title in everything else title] = dataset
+    if picture and everything:
+        thumbnails(everything).savefig(picture, format="png")
+        out.print(f"wrote {picture}")
+    if n_bad:
+        raise typer.Exit(2)
+
+
+@app.command()
+def plan(recipe: Path, file: str, key: Key = None, device: Device = "auto") -> None:
+    """What a recipe would do with a file: stages, tasks, memory, device. Nothing is computed."""
+    from pycroclass.planning import describe
+    from pycroclass.recipe import Recipe
+
+    loaded = Recipe.load(recipe)
+    _, dataset = _choose(file, key or loaded.dataset)
+    for line in describe(loaded, dataset, _execution(device)):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    recipe: Path,
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="NSID file; a folder for several inputs.")],
+    key: Key = None,
+    device: Device = "auto",
+    size: Size = None,
+    fit: Fit = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler, tcp://…")] = None,
+    digest: Annotated[str, typer.Option(help="sampled or full: how sources are recognised later.")] = "sampled",
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a recipe over files and write the results, with their provenance, to NSID files."""
+    from pycroclass.readers import read
+    from pycroclass.recipe import Recipe
+    from pycroclass.writers import write
+
+    loaded = Recipe.load(recipe)
+    with _client(scheduler):
+        for file, path in _outputs(files, output, overwrite):
+            name, dataset = _choose(file, key or loaded.dataset, read(file, size=size, fit=fit))  # type: ignore[arg-type]  # checked there
+            with _progress(f"{Path(file).name} ▸ {name}") as progress:
+                results = loaded.apply(dataset, execution=_execution(device))
+                write(results, path, overwrite=overwrite, digest=digest, progress=progress)  # type: ignore[arg-type]  # checked there
+            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in results.items())
+            out.print(f"{path}: {shapes}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        list[str], typer.Argument(help="A folder with one folder of images for each class, or files with labels, such as runs.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write: a .safetensors file.")],
+    preprocessing: Annotated[Path | None, typer.Option(help="Recipe of operators that run before the network.")] = None,
+    architecture: Annotated[str, typer.Option(help="A registered network.")] = "resnet_small",
+    key: Key = None,
+    labels: Annotated[str | None, typer.Option(help="Dataset that holds the labels; 'label' where there is one.")] = None,
+    size: Size = None,
+    fit: Fit = None,
+    epochs: int = 20,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network on labelled images or spectra and save it as a bundle."""
+    from pycroclass.api import concatenate
+    from pycroclass.estimators import NetworkClassifier
+    from pycroclass.readers import read
+    from pycroclass.recipe import Recipe
+    from pycroclass.training import train as train_network
+
+    if output.exists() and not overwrite:
+        raise WriteError(f"{output} exists already; choose another name or say --overwrite")
+    found = {path: read(path, size=size, fit=fit) for path in data}  # type: ignore[arg-type]  # checked there
+    runs = [_choose(path, key, datasets)[1] for path, datasets in found.items()]
+    label = labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
+    truth = concatenate([_choose(path, label, datasets)[1] for path, datasets in found.items()]) if label else None
+    pipeline = Recipe.load(preprocessing).pipeline if preprocessing else None
+    classifier = NetworkClassifier(architecture=architecture, epochs=epochs, seed=seed)
+    bundle = train_network(runs, classifier, preprocessing=pipeline, labels=truth)
+    bundle.save(output, overwrite=overwrite)
+    out.print(f"{output}: classes {', '.join(bundle.classes)}")
+    for name, value in bundle.metrics.items():
+        out.print(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}", highlight=False)
+
+
+@app.command()
+def replay(file: Path, device: Device = "auto") -> None:
+    """Compute a result again from its sources and compare. Exit code 0: the same; 1: different; 2: cannot be told."""
+    from pycroclass.replay import replay as replay_file
+
+    reports = replay_file(file, execution=_execution(device))
+    table = Table(Column("dataset", overflow="fold"), "verdict", "largest difference", "why")
+    for report in reports:
+        largest = "" if report.difference is None else f"{report.difference:.3g}"
+        table.add_row(*map(escape, (report.dataset, report.verdict.value, largest, report.reason)))
+    out.print(table)
+    raise typer.Exit(max(report.verdict.exit_code for report in reports))
+
+
+@app.command()
+def formats() -> None:
+    """The formats that can be read, and what to install for them."""
+    from pycroclass.readers.formats import formats as known_formats
+
+    table = Table("format", "extensions", "install", "what")
+    for known in known_formats():
+        extra = f"pip install 'pycroclass[{known.extra}]'" if known.extra else ""
+        table.add_row(*map(escape, (known.name, " ".join(known.extensions), extra, known.description)))
+    out.print(table)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for files and picture.")] = Path("demo_output"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Simulate a small crystallography run, train on two runs, classify a third, replay, and draw the result."""
+    from pycroclass.demo import demonstrate
+
+    if output.exists() and any(output.iterdir()) and not overwrite:
+        raise WriteError(f"the folder {output} is not empty; choose another with --output or say --overwrite")
+    for line in demonstrate(output):
+        out.print(line)
+
+
+def main() -> None:
+    """Entry point: errors in one line, with their trace under ``--debug``."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        app(standalone_mode=True)
+    except (PycroclassError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        _complain(error)
+        raise SystemExit(2) from None
+
+
+def _complain(error: Exception) -> None:
+    err.print(f"[bold red]error[/] {type(error).__name__}: ", end="")
+    err.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
+
+
+def _choose(file: str, key: str | None, datasets: dict[str, sidpy.Dataset] | None = None) -> tuple[str, sidpy.Dataset]:
+    """The dataset of that key, which the end of its path may stand for; without a key the only one, or that of the images."""
+    from pycroclass.readers import read
+
+    datasets = read(file) if datasets is None else datasets
+    if key is None and len(datasets) == 1:
+        return next(iter(datasets.items()))
+    if key is None and "image" in datasets:
+        key = "image"
+    endings = [name for name in datasets if key and name.endswith(f"/{key}")]
+    key = endings[0] if key not in datasets and len(endings) == 1 else key
+    if key is None or key not in datasets:
+        asked = f"no dataset {key!r}" if key else "several datasets"
+        raise ReadError(f"{file} has {asked}; name one with --key: {', '.join(datasets)}")
+    return key, datasets[key]
+
+
+def _outputs(files: list[str], output: Path, overwrite: bool) -> list[tuple[str, Path]]:
+    """Where each file's results go, checked before anything is computed."""
+    paths = [output] if len(files) == 1 else [output / f"{Path(file.split('::')[0]).stem}.h5" for file in files]
+    if len(set(paths)) != len(paths):
+        raise WriteError("several inputs have the same name, their results would overwrite each other; run them one by one")
+    if existing := [str(path) for path in paths if path.exists() and not overwrite]:
+        raise WriteError(f"{', '.join(existing)} exists already; choose another output or say --overwrite")
+    if len(files) > 1:
+        output.mkdir(parents=True, exist_ok=True)
+    return list(zip(files, paths, strict=True))
+
+
+def _execution(device: str) -> Execution:
+    from pycroclass.stage import Execution
+
+    execution = Execution(device=device)
+    execution.resolve()
+    return execution
+
+
+@contextmanager
+def _client(scheduler: str | None) -> Iterator[None]:
+    if scheduler is None:
+        yield
+        return
+    from distributed import Client
+
+    with Client(scheduler):
+        yield
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _describe(file: str, datasets: dict[str, sidpy.Dataset]) -> Table:
+    from pycroclass.sid import unwrap
+
+    table = Table(Column("dataset", overflow="fold"), "shape", "dtype", "axes", "values", title=escape(file), title_justify="left")
+    for key, dataset in datasets.items():
+        _, spec = unwrap(dataset)
+        axes = "\n".join(f"{a.name}: {a.values[0]:.4g} … {a.values[-1]:.4g} {a.units} ({a.kind})" for a in spec.axes)
+        shape = " × ".join(map(str, spec.shape))
+        table.add_row(*map(escape, (key, shape, str(spec.dtype), axes, f"{spec.quantity} ({spec.units})")))
+    return table

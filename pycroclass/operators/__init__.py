@@ -1,0 +1,53 @@
+"""Everything that maps blocks of items to blocks of items; one idea per module."""
+
+from pycroclass.operators.background import RadialMedian, SubtractBackground
+from pycroclass.operators.bin import Bin
+from pycroclass.operators.cast import Cast
+from pycroclass.operators.crop import Crop, Pad
+from pycroclass.operators.detector import Flatfield, SubtractDark
+from pycroclass.operators.gaussian_blur import GaussianBlur
+from pycroclass.operators.label import Argmax, Threshold
+from pycroclass.operators.mask_pixels import MaskPixels
+from pycroclass.operators.median import Median
+from pycroclass.operators.network import Classify, Network
+from pycroclass.operators.normalize import PercentileNormalize, ZScore
+from pycroclass.operators.pointwise import Anscombe, Clip, Log1p, Sqrt
+from pycroclass.operators.power_spectrum import PowerSpectrum
+from pycroclass.operators.radial_profile import RadialProfile
+from pycroclass.operators.radial_snr import RadialSNR
+from pycroclass.operators.resize import Resize
+from pycroclass.operators.select import Select
+from pycroclass.operators.sobel import Sobel
+from pycroclass.operators.sum_mask import SumMask, VirtualDetector
+
+__all__ = [
+    "Anscombe",
+    "Argmax",
+    "Bin",
+    "Cast",
+    "Classify",
+    "Clip",
+    "Crop",
+    "Flatfield",
+    "GaussianBlur",
+    "Log1p",
+    "MaskPixels",
+    "Median",
+    "Network",
+    "Pad",
+    "PercentileNormalize",
+    "PowerSpectrum",
+    "RadialMedian",
+    "RadialProfile",
+    "RadialSNR",
+    "Resize",
+    "Select",
+    "Sobel",
+    "Sqrt",
+    "SubtractBackground",
+    "SubtractDark",
+    "SumMask",
+    "Threshold",
+    "VirtualDetector",
+    "ZScore",
+]

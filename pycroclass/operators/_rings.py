@@ -1,0 +1,144 @@
+"""Rings of pixels around a beam centre, one pixel wide, and what operators on them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+
+from pycroclass.array_value import ArrayValue
+from pycroclass.errors import AxisError, ParameterError
+from pycroclass.geometry import Geometry
+from pycroclass.operator import Operator, set_field
+from pycroclass.spec import Domain, Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Which pixels of an image lie on which ring.
+
+    Parameters
+    ----------
+    ring : int64 tensor, shape (y, x)
+        Number of the ring of each pixel: its radius, rounded; ``n_rings`` for all beyond the outermost ring that has a good pixel.
+    members : int32 tensor, shape (n_rings, width)
+        The good pixels of each ring, filled up to ``width`` with ``y * x``, which stands for NaN.
+    good : bool tensor, shape (y, x)
+        Pixels that are not masked.
+    """
+
+    ring: torch.Tensor
+    members: torch.Tensor
+    good: torch.Tensor
+
+    def collect(self, block: torch.Tensor) -> torch.Tensor:
+        """``(batch, channel, y, x)`` as ``(batch, channel, ring, width)``, NaN where a ring has no more pixels."""
+        flat = block.flatten(2).flatten(0, 1)
+        flat = torch.nn.functional.pad(flat, (0, 1), value=torch.nan)
+        return flat.index_select(1, self.members.flatten()).reshape(*block.shape[:2], *self.members.shape)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """One value for each ring ``(batch, channel, ring)`` as an image ``(batch, channel, y, x)``, NaN beyond the last ring."""
+        return torch.nn.functional.pad(values, (0, 1), value=torch.nan)[..., self.ring]
+
+
+def count_rings(geometry: Geometry, mask: ArrayValue | None, shape: tuple[int, int]) -> int:
+    """How many rings there are up to the outermost that has a good pixel."""
+    radius = geometry.radius(shape)
+    return int(np.rint(np.max(radius if mask is None else radius[mask.values == 0]))) + 1
+
+
+@lru_cache(maxsize=8)
+def rings_of(geometry: Geometry, mask: ArrayValue | None, shape: tuple[int, int], device: torch.device) -> Rings:
+    """The rings of an image; kept, because it takes longer to sort the pixels than to use them."""
+    ring = np.rint(geometry.radius(shape)).astype(np.int64)
+    good = np.ones(shape, bool) if mask is None else np.asarray(mask.values == 0)
+    pixels = np.flatnonzero(good)
+    ring_of_pixel = ring.ravel()[pixels]
+    order = np.argsort(ring_of_pixel, kind="stable")
+    counts = np.bincount(ring_of_pixel)
+    place = np.arange(pixels.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    members = np.full((counts.size, counts.max()), ring.size, np.int32)
+    members[ring_of_pixel[order], place] = pixels[order]
+    ring = np.minimum(ring, counts.size)
+    return Rings(*(torch.from_numpy(table).to(device) for table in (ring, members, good)))
+
+
+def ring_median(collected: torch.Tensor) -> torch.Tensor:
+    """Median of each ring ``(…, ring)``, between the two middle values where their number is even; NaN does not count."""
+    lower = collected.nanmedian(-1, keepdim=True).values
+    n_up_to_lower = (collected <= lower).sum(-1)
+    n = collected.isnan().logical_not_().sum(-1)
+    next_above = torch.where(collected > lower, collected, torch.inf).amin(-1)
+    lower = lower.squeeze(-1)
+    upper = torch.where(2 * n_up_to_lower > n, lower, next_above)
+    return torch.where(n > 0, (lower + upper) / 2, torch.nan)
+
+
+@dataclass(frozen=True)
+class _RadialOperator(Operator):
+    """What operators on rings share: where the rings are, and which pixels count."""
+
+    domain: ClassVar[Domain] = Domain.IMAGE
+
+    centre: tuple[float, float] | str | None = field(default=None, kw_only=True)
+    mask: ArrayValue | None = field(default=None, kw_only=True)
+    geometry: Geometry | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.centre is not None and self.centre != "middle":
+            set_field(self, "centre", _point(self.centre))
+        if self.mask is not None:
+            set_field(self, "mask", ArrayValue(self.mask))
+            if np.all(self.mask.values):
+                raise ParameterError(
+                    "mask marks every pixel as bad (nonzero); zero stands for a good one. Was it meant the other way round?"
+                )
+
+    def geometry_of(self, spec: Spec) -> Geometry:
+        """The geometry of images of ``spec``, with the beam at ``centre`` where that is given.
+
+        Raises
+        ------
+        AxisError
+            If there is no centre, or the mask has not the shape of the images.
+        """
+        height, width = spec.shape[-2:]
+        if self.mask is not None and self.mask.shape != (height, width):
+            raise AxisError(f"mask has shape {self.mask.shape}, the images {(height, width)}. Crop or bin the mask as the images were.")
+        geometry = self.geometry or spec.geometry
+        if self.centre is not None:
+            centre: Any = ((height - 1) / 2, (width - 1) / 2) if self.centre == "middle" else self.centre
+            return replace(geometry, beam_centre=centre) if geometry else Geometry(centre)
+        if geometry is None:
+            raise AxisError(
+                f"{type(self).__name__} needs a beam centre, and the dataset's geometry is not known. "
+                f"Give centre=(y, x) in pixels, or centre='middle'."
+            )
+        return geometry
+
+    def bind(self, spec: Spec) -> Self:
+        return replace(self, geometry=self.geometry_of(spec))
+
+    def rings(self, block: torch.Tensor) -> Rings:
+        """The rings of the images of a block ``(…, y, x)``.
+
+        Raises
+        ------
+        AxisError
+            If the operator is not bound.
+        """
+        if self.geometry is None:
+            raise AxisError(f"{type(self).__name__} must be bound to a dataset first: {type(self).__name__}(...).bind(spec)")
+        return rings_of(self.geometry, self.mask, (block.shape[-2], block.shape[-1]), block.device)
+
+
+def _point(value: Any) -> tuple[float, float]:
+    try:
+        return Geometry(value).beam_centre
+    except ParameterError:
+        raise ParameterError(f"centre must be a pair (y, x) of pixels, or 'middle', got {value!r}") from None

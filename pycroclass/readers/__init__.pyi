@@ -1,0 +1,6 @@
+from .detection import detect
+from .formats import Format
+from .opening import read
+from .options import ReadOptions
+
+__all__ = ["Format", "ReadOptions", "detect", "read"]

@@ -1,0 +1,5 @@
+"""Physical simulators that give data and their true labels."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,294 @@
+"""What runs on one block: bound operators that share their core axes, as one picklable callable.
+
+Planning is pure: it looks at a pipeline and a `Spec`, never at data. `engine` is what puts stages into a graph.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pycroclass.errors import AxisError, ParameterError
+from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
+from pycroclass.reduction import Estimator
+from pycroclass.spec import Axis, AxisKind, Domain, Spec
+
+NDArray = npt.NDArray[Any]
+_threads_lock: Final = threading.Lock()
+_threads_before: Final[list[int]] = []
+"""The number of threads to go back to, and one entry for each task that runs now."""
+CHANNEL: Final = Axis("channel", 1, kind=AxisKind.CHANNEL)
+"""The channel axis that an image without one is given inside an operator."""
+_DTYPES: Final = frozenset(
+    f"{kind}{bits}"
+    for kind, sizes in (("int", (8, 16, 32, 64)), ("uint", (8, 16, 32, 64)), ("float", (16, 32, 64)), ("complex", (64, 128)))
+    for bits in sizes
+) | {"bool"}
+NO_ITEMS: Final = Items(np.empty(0, np.int64))
+"""For operators that do not ask which items they are given."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How to run, never what.
+
+    Parameters
+    ----------
+    device : str
+        ``auto`` is a GPU where the worker has one, else the CPU; or a torch device such as ``cpu`` or ``cuda:1``.
+    block_bytes : int
+        About how much data one task carries.
+    batch_bytes : int
+        How much of a block is on the device at once.
+    """
+
+    device: str = "auto"
+    block_bytes: int = 32 << 20
+    batch_bytes: int = 4 << 20
+
+    def __post_init__(self) -> None:
+        try:
+            kind = "cpu" if self.device == "auto" else torch.device(self.device).type
+        except RuntimeError:
+            kind = None
+        if kind not in ("cpu", "cuda"):
+            raise ParameterError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<number>', got {self.device!r}")
+        if self.block_bytes <= 0 or self.batch_bytes <= 0:
+            raise ParameterError(f"block_bytes and batch_bytes must be positive, got {self.block_bytes} and {self.batch_bytes}")
+
+    def resolve(self) -> torch.device:
+        """The device on the machine that calls; a device that is not there is an error, never another one."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ParameterError(f"device {self.device!r} was asked for, but no CUDA device is available; use 'cpu' or 'auto'")
+        return device
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A selection, done on the graph before anything is read."""
+
+    slices: tuple[slice, ...]
+    result: Spec
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operator bound to its items."""
+
+    operator: Operator
+    adds_channel: bool
+    outputs: Mapping[str, Spec]
+    """Specs of what comes out, without the channel axis where it was added."""
+
+    def __call__(self, block: torch.Tensor, items: Items) -> dict[str, torch.Tensor]:
+        if self.adds_channel:
+            block = block.unsqueeze(1)
+        result = self.operator.apply(block, items)
+        results = result if isinstance(result, dict) else {"": result}
+        if results.keys() != self.outputs.keys():
+            raise ParameterError(f"{type(self.operator).__name__} declares {list(self.outputs)} but returned {list(results)}")
+        return {
+            name: tensor.squeeze(1) if self.adds_channel and tensor.ndim == len(self.outputs[name].axes) + 2 else tensor
+            for name, tensor in results.items()
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive operators on the same items: one task, one transfer to the device and one back for each block."""
+
+    source: Spec
+    core: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+    execution: Execution = field(default_factory=Execution)
+
+    @property
+    def navigation(self) -> tuple[str, ...]:
+        """Names of the axes that count items."""
+        return tuple(name for name in self.source.names if name not in self.core)
+
+    @property
+    def item(self) -> Spec:
+        """What comes out for one item; the first output where there are several."""
+        return next(iter(self.steps[-1].outputs.values())) if self.steps else self.source.only(self.core)
+
+    @property
+    def outputs(self) -> dict[str, Spec]:
+        """What comes out for all items: navigation axes, then those of the result."""
+        navigation = self.source.only(self.navigation).axes
+        last = self.steps[-1].outputs if self.steps else {"": self.item}
+        return {name: replace(spec, axes=navigation + spec.axes) for name, spec in last.items()}
+
+    @property
+    def result(self) -> Spec:
+        """The first of `outputs`."""
+        return next(iter(self.outputs.values()))
+
+    @property
+    def asks_items(self) -> bool:
+        """Whether an operator wants to know which items it is given."""
+        return any(type(step.operator).apply is not Operator.apply for step in self.steps)
+
+    @property
+    def halo(self) -> int:
+        """How many neighbours a value depends on through all operators; `WHOLE` if on the whole item."""
+        halos = [step.operator.halo() for step in self.steps]
+        item = self.source.only(self.core)
+        same_place = all((out.names, out.shape) == (item.names, item.shape) for step in self.steps for out in step.outputs.values())
+        return sum(halos) if WHOLE not in halos and same_place else WHOLE
+
+    def joined(self, operator: Operator) -> Stage | None:
+        """This stage with one more operator, or None where that one needs other axes."""
+        if operator.domain is Domain.PIXEL:
+            return self._with(operator)
+        wanted = self.result.core(operator.domain, operator.axes)
+        if wanted == self.item.names:
+            return self._with(operator)
+        if self.core:
+            return None
+        stage: Stage | None = replace(self, core=wanted, steps=())  # so far only values one by one: they may as well come as items
+        for done in (*(step.operator for step in self.steps), operator):
+            stage = stage and stage.joined(done)
+        return stage
+
+    def _with(self, operator: Operator) -> Stage:
+        item = self.item
+        adds_channel = operator.domain is Domain.IMAGE and len(item.axes) == 2
+        if operator.domain is Domain.IMAGE and len(item.axes) not in (2, 3):
+            raise AxisError(f"{type(operator).__name__} takes images (y, x) or (channel, y, x), got an item of axes {item.names}")
+        if adds_channel:
+            item = replace(item, axes=(CHANNEL, *item.axes))
+        bound = operator.bind(item)
+        declared = bound.output(item)
+        outputs = declared if isinstance(declared, dict) else {"": declared}
+        if adds_channel:
+            outputs = {k: replace(s, axes=s.axes[1:]) if s.axes[:1] == (CHANNEL,) else s for k, s in outputs.items()}
+        return replace(self, steps=(*self.steps, Step(bound, adds_channel, outputs)))
+
+    def __call__(self, block: NDArray, items: Items) -> dict[str, NDArray]:
+        """Map ``(*navigation, *core)`` to ``(*navigation, *core_out)`` for each output; the same call wherever it runs."""
+        n_navigation = len(self.navigation)
+        navigation = block.shape[:n_navigation]
+        flat = np.reshape(block, (math.prod(navigation), *block.shape[n_navigation:]))
+        with single_threaded(), torch.inference_mode():
+            parts = [self._forward(flat[a:b], _some(items, a, b)) for a, b in self._batches(flat)]
+        outputs = self.steps[-1].outputs
+        return {name: np.concatenate([part[name] for part in parts]).reshape((*navigation, *parts[0][name].shape[1:])) for name in outputs}
+
+    def _batches(self, flat: NDArray) -> list[tuple[int, int]]:
+        n = max(1, self.execution.batch_bytes // max(1, 4 * math.prod(flat.shape[1:])))
+        return [(a, min(a + n, len(flat))) for a in range(0, max(1, len(flat)), n)]
+
+    def _forward(self, batch: NDArray, items: Items) -> dict[str, NDArray]:
+        device = self.execution.resolve()
+        if device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32, as on a CPU
+        tensor = to_tensor(batch).to(device)
+        results: dict[str, torch.Tensor] = {"": tensor}
+        for step in self.steps:
+            tensor = next(iter(results.values()))
+            results = step(tensor if step.operator.moves_only else computable(tensor), items)
+        outputs = self.steps[-1].outputs
+        return {name: result.cpu().numpy().astype(outputs[name].dtype, copy=False) for name, result in results.items()}
+
+
+def plan(pipeline: Composable, spec: Spec, execution: Execution | None = None) -> tuple[Stage | Cut, ...]:
+    """What will run on data of ``spec``, in order. Nothing is read or computed.
+
+    Raises
+    ------
+    AxisError
+        If an operator does not fit the axes it would meet.
+    ParameterError
+        If an estimator is not fitted.
+    """
+    if spec.dtype.name not in _DTYPES:
+        raise AxisError(f"{spec.title!r} holds {spec.dtype}, which no operator can take; convert it to float64 with .astype('float64')")
+    stages: list[Stage | Cut] = []
+    for operator in pipeline.steps():
+        if isinstance(operator, Estimator):
+            raise ParameterError(
+                f"{type(operator).__name__} is not fitted. Fit first: model = pycroclass.fit(pipeline, dataset); model(dataset)"
+            )
+        if not isinstance(operator, Operator):
+            raise ParameterError(f"{operator!r} is not an operator")
+        last = stages[-1] if stages else None
+        spec = last.result if last else spec
+        if isinstance(operator, Selection):
+            stages.append(cut(operator, spec))
+            continue
+        joined = last.joined(operator) if isinstance(last, Stage) else None
+        if joined is None:
+            joined = Stage(spec, spec.core(operator.domain, operator.axes), execution=execution or Execution()).joined(operator)
+            if joined is None:
+                raise AxisError(f"{type(operator).__name__} cannot run on the axes {spec.names}")
+            stages.append(joined)
+        else:
+            stages[-1] = joined
+    return tuple(stages)
+
+
+def cut(operator: Selection, spec: Spec) -> Cut:
+    """A selection bound to a dataset; the geometry moves with its image axes."""
+    chosen = operator.slices(spec)
+    slices = tuple(chosen.get(axis.name, slice(None)) for axis in spec.axes)
+    axes = tuple(axis[s] for axis, s in zip(spec.axes, slices, strict=True))
+    geometry = spec.geometry
+    if geometry is not None and any(name in chosen for name in spec.of_kind(AxisKind.SPATIAL, AxisKind.RECIPROCAL)):
+        y, x = (slices[spec.names.index(name)].start or 0 for name in spec.core(Domain.IMAGE, operator.axes)[-2:])
+        geometry = geometry.cropped(y, x)
+    return Cut(slices, replace(spec, axes=axes, geometry=geometry))
+
+
+def to_tensor(array: NDArray) -> torch.Tensor:
+    """A tensor of the same bytes where torch knows the dtype; native byte order, half-precision complex refused by torch itself."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def computable(tensor: torch.Tensor) -> torch.Tensor:
+    """Floating point for arithmetic: float32 for integers of up to 32 bits, float64 for longer ones; floating and complex stay.
+
+    Integers above 2**24 are rounded to the nearest float32.
+    """
+    if tensor.is_complex() or tensor.dtype in (torch.float32, torch.float64):
+        return tensor
+    return tensor.to(torch.float64 if tensor.dtype in (torch.int64, torch.uint64) else torch.float32)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread for torch within tasks: they already run on all cores, and equal thread counts give equal bits.
+
+    The count belongs to the process: the first task that begins sets it, the last one that ends puts it back.
+    """
+    with _threads_lock:
+        if not _threads_before:
+            _threads_before.append(torch.get_num_threads())
+        _threads_before.append(1)
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _threads_lock:
+            _threads_before.pop()
+            if len(_threads_before) == 1:
+                torch.set_num_threads(_threads_before.pop())
+
+
+def _some(items: Items, a: int, b: int) -> Items:
+    return Items(items.index[a:b], {name: values[a:b] for name, values in items.values.items()})

@@ -1,0 +1,121 @@
+"""One line for each operator: an instance, and the data that it runs on. `test_conformance` does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pycroclass import operators as pc
+from pycroclass.geometry import Geometry
+from pycroclass.networks import ImageResNet, SpectrumResNet
+from pycroclass.operator import Operator
+from pycroclass.spec import Axis, Spec
+
+RNG: Final = np.random.default_rng(0)
+FRAME: Final = Axis("frame", 5, "temporal", units="s", step=0.1)
+Y: Final = Axis("y", 11, "spatial", units="nm", offset=-2.0, step=0.5)
+X: Final = Axis("x", 14, "spatial", units="nm", step=0.5)
+KY: Final = Axis("ky", 9, "reciprocal", units="1/nm", step=0.2)
+KX: Final = Axis("kx", 8, "reciprocal", units="1/nm", step=0.2)
+COLOUR: Final = Axis("channel", 3, "channel")
+ENERGY: Final = Axis("energy", 15, "spectral", units="eV", offset=100.0, step=0.5)
+DETECTOR: Final = Geometry((4.6, 7.3), pixel_size=(1e-4, 1e-4), distance=0.1, wavelength=1e-10)
+
+
+def poisson(*axes: Axis, dtype: npt.DTypeLike = "uint16", geometry: Geometry | None = None) -> tuple[npt.NDArray, Spec]:
+    """Counts around 20 and what they mean."""
+    spec = Spec(axes, np.dtype(dtype), quantity="intensity", units="counts", geometry=geometry)
+    return RNG.poisson(20, spec.shape).astype(spec.dtype), spec
+
+
+DATA: Final = {
+    "frames": poisson(FRAME, Y, X, geometry=DETECTOR),
+    "colours": poisson(Y, X, COLOUR, FRAME, dtype="uint8"),
+    "diffraction": poisson(Axis("scan_y", 3, "spatial"), Axis("scan_x", 4, "spatial"), KY, KX, dtype="float64"),
+    "spectra": poisson(ENERGY, Y, X, dtype="float32"),
+    "complex": poisson(FRAME, Y, X, dtype="complex64"),
+}
+"""Values and spec by name; items are not always last, and there are channels, float64 and complex values among them."""
+
+SPOTS: Final = RNG.random((11, 14)) < 0.15
+
+
+def seeded(network: Callable[..., torch.nn.Module], **parameters: int) -> dict[str, torch.Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return network(**parameters).state_dict()
+
+
+IMAGE_RESNET: Final = {"n_classes": 2}
+SPECTRUM_RESNET: Final = {"n_classes": 3, "length": 15}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator on data of `DATA`."""
+
+    operator: Operator
+    data: str
+
+    @property
+    def values(self) -> npt.NDArray:
+        return DATA[self.data][0]
+
+    @property
+    def spec(self) -> Spec:
+        return DATA[self.data][1]
+
+    def __str__(self) -> str:
+        return f"{type(self.operator).__name__}-{self.data}"
+
+
+CASES: Final = [
+    Case(pc.Anscombe(), "frames"),
+    Case(pc.Argmax(), "spectra"),
+    Case(pc.Bin(2), "frames"),
+    Case(pc.Bin((2, 3), "mean"), "colours"),
+    Case(pc.Cast("float64"), "frames"),
+    Case(pc.Classify("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit"), embedding=True), "frames"),
+    Case(pc.Clip(15, 25), "frames"),
+    Case(pc.Crop((5, 7)), "colours"),
+    Case(pc.Crop(6, centre="beam"), "frames"),
+    Case(pc.Flatfield(RNG.random((11, 14)) + 0.5, dark=np.ones((11, 14))), "frames"),
+    Case(pc.GaussianBlur(1.0), "frames"),
+    Case(pc.GaussianBlur(3.0), "colours"),
+    Case(pc.GaussianBlur(0.7), "diffraction"),
+    Case(pc.GaussianBlur(1.0), "complex"),
+    Case(pc.Log1p(), "spectra"),
+    Case(pc.MaskPixels(SPOTS), "frames"),
+    Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
+    Case(pc.Median(3), "frames"),
+    Case(pc.Median(5), "colours"),
+    Case(pc.Network("resnet_spectrum", SPECTRUM_RESNET, seeded(SpectrumResNet, **SPECTRUM_RESNET)), "spectra"),
+    Case(pc.Pad(width=2, fill=1), "colours"),
+    Case(pc.PercentileNormalize(), "frames"),
+    Case(pc.PowerSpectrum(), "frames"),
+    Case(pc.PowerSpectrum(), "complex"),
+    Case(pc.RadialMedian(centre="middle"), "colours"),
+    Case(pc.RadialProfile(), "frames"),
+    Case(pc.RadialProfile("median", mask=SPOTS), "frames"),
+    Case(pc.RadialProfile("sd", centre=(3, 4)), "diffraction"),
+    Case(pc.RadialSNR(mask=SPOTS), "frames"),
+    Case(pc.Resize((7, 20)), "colours"),
+    Case(pc.Select(y=(-1, 2), frame=(0.1, 0.3)), "frames"),
+    Case(pc.Sobel(), "frames"),
+    Case(pc.Sobel(), "colours"),
+    Case(pc.Sqrt(), "diffraction"),
+    Case(pc.SubtractBackground(), "frames"),
+    Case(pc.SubtractBackground(pc.GaussianBlur(1.5)), "frames"),
+    Case(pc.SubtractDark(np.full((11, 14), 3)), "frames"),
+    Case(pc.SumMask(SPOTS), "frames"),
+    Case(pc.SumMask(RNG.random((9, 8)), axes=("ky", "kx")), "diffraction"),
+    Case(pc.Threshold(20), "frames"),
+    Case(pc.VirtualDetector(RNG.random((2, 15))), "spectra"),
+    Case(pc.VirtualDetector([SPOTS, ~SPOTS]), "colours"),
+    Case(pc.ZScore(), "spectra"),
+]

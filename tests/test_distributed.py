@@ -1,0 +1,68 @@
+"""The same graphs on a cluster of processes: the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+import pycroclass as pc
+from pycroclass.replay import Verdict
+
+SMALL = pc.Execution(block_bytes=100_000)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    path = tmp_path / "run.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=rng.poisson(20, (90, 40, 44)).astype("u2"), chunks=(1, 40, 44))
+    return path
+
+
+def cluster_frames(stack: Path, out: Path) -> dict[str, np.ndarray]:
+    """Fit, run, summarise and write, as a user would."""
+    dataset = pc.read(f"{stack}::data")["data"]
+    frames = pc.Crop(32) | pc.GaussianBlur(1.0) | pc.Log1p()
+    model = pc.fit(frames | pc.PCA(4) | pc.KMeans(3, seed=0), dataset, execution=SMALL)
+    labels = pc.run(model, dataset, execution=SMALL)
+    pc.write({"label": labels, "mean": pc.mean_by_label(dataset, labels, execution=SMALL)["mean"]}, out)
+    return {key: np.asarray(value) for key, value in pc.read(out).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the cluster's own making, when it starts and stops
+def test_a_cluster_of_processes_gives_the_same_bits(stack: Path, tmp_path: Path) -> None:
+    in_threads = cluster_frames(stack, tmp_path / "threads.h5")
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster):
+        on_cluster = cluster_frames(stack, tmp_path / "cluster.h5")
+        assert [report.verdict for report in pc.replay(tmp_path / "threads.h5")] == [Verdict.IDENTICAL] * 2
+    assert [report.verdict for report in pc.replay(tmp_path / "cluster.h5")] == [Verdict.IDENTICAL] * 2
+    assert in_threads.keys() == on_cluster.keys()
+    for key, values in in_threads.items():
+        np.testing.assert_array_equal(on_cluster[key], values)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_on_a_cluster_gives_the_same_bits(stack: Path, tmp_path: Path) -> None:
+    dataset = pc.read(f"{stack}::data")["data"]
+    bright = (np.asarray(dataset).mean((1, 2)) > 20).astype(int)
+    classifier = pc.NetworkClassifier(classes=("dim", "bright"), parameters={"width": 4}, epochs=1)
+    bundle = pc.train(dataset, classifier, preprocessing=pc.Crop(32) | pc.ZScore(), labels=bright).save(tmp_path / "b.safetensors")
+
+    def sort(out: Path) -> dict[str, np.ndarray]:
+        pc.write(pc.classify(dataset, bundle, execution=SMALL), out)
+        return {key: np.asarray(value) for key, value in pc.read(out).items()}
+
+    in_threads = sort(tmp_path / "threads.h5")
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster):
+        on_cluster = sort(tmp_path / "cluster.h5")
+    assert len(in_threads) == 3
+    for key, values in in_threads.items():
+        np.testing.assert_array_equal(on_cluster[key], values)
+    assert {report.verdict for report in pc.replay(tmp_path / "cluster.h5")} == {Verdict.IDENTICAL}
