@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pycroclass"
 LAYERS = [
-    {"_version", "errors"},
+    {"_version", "errors", "profile"},
     {"geometry", "metadata_json", "array_value"},
     {"spec", "provenance"},
     {"operator"},
+    {"source"},
     {"serialize", "reduction", "item_spec"},
     {"networks"},
     {"operators", "stage"},
@@ -27,7 +28,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
 RIM = {"sid", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"}
-DASK = {"engine", "passes", "summaries"} | RIM
+DASK = {"source", "engine", "passes", "summaries"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 
 

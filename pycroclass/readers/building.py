@@ -17,9 +17,9 @@ import sidpy
 from pycroclass.errors import PycroclassError
 from pycroclass.provenance import FileStamp
 from pycroclass.readers.failure import failure
-from pycroclass.readers.lazy import Load, lazy_array, plan_chunks
 from pycroclass.readers.options import ReadOptions, provenance
 from pycroclass.sid import wrap
+from pycroclass.source import Load, lazy_array, plan_chunks
 from pycroclass.spec import AxisKind, Spec
 
 _FAILURES: Final = (

@@ -23,8 +23,8 @@ from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import lazy_dataset, reading, unique_keys
 from pycroclass.readers.cache import LoadedFiles
 from pycroclass.readers.failure import failure
-from pycroclass.readers.lazy import Load
 from pycroclass.readers.options import ReadOptions
+from pycroclass.source import Load
 from pycroclass.spec import Axis, AxisKind, Spec
 
 _NEXT_PIXEL: Final = 65535

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import n_core, reading
 from pycroclass.readers.failure import failure
-from pycroclass.readers.lazy import lazy_array, plan_chunks
+from pycroclass.source import Source
 from pycroclass.spec import Spec
 
 _OF_SCALES: Final = {"CLASS", "NAME", "DIMENSION_LABELS", "DIMENSION_LIST", "REFERENCE_LIST"}
@@ -120,8 +120,8 @@ class Stored:
         """Its values as a lazy array, in multiples of the stored chunks that keep items whole."""
         load = Hdf5Array(str(self.path), self.name)
         n_whole = min(n_core(spec), max(1, len(self.shape) - 1))  # one large image, or a table, may be read in bands
-        chunks = plan_chunks(self.shape, self.dtype, n_whole, self.chunks)
-        return lazy_array(load, self.shape, self.dtype, chunks, [FileStamp.of(file) for file in self.files])
+        stamps = [FileStamp.of(file) for file in self.files]
+        return Source(load, self.shape, self.dtype.newbyteorder("="), stamps, self.chunks).in_blocks(n_whole)
 
 
 def stored(path: Path, group: h5py.Group, name: str) -> Stored | None:

@@ -32,10 +32,10 @@ from pycroclass.readers.cache import LoadedFiles
 from pycroclass.readers.channel import Channel
 from pycroclass.readers.failure import failure
 from pycroclass.readers.formats import format_named
-from pycroclass.readers.lazy import lazy_array, plan_chunks
 from pycroclass.readers.mending import MEND
 from pycroclass.readers.options import ReadOptions, provenance
 from pycroclass.sid import safe_name, unwrap, wrap
+from pycroclass.source import lazy_array, plan_chunks
 from pycroclass.spec import Axis, AxisKind
 
 _LOG: Final = logging.getLogger(__name__)

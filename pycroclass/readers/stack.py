@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +19,8 @@ from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import lazy_dataset, reading, wrap_read
 from pycroclass.readers.failure import failure
 from pycroclass.readers.fitting import can_fit, fit_image, match_colours
-from pycroclass.readers.lazy import lazy_array, plan_chunks
 from pycroclass.readers.options import Fit, ReadOptions
+from pycroclass.source import Source
 from pycroclass.spec import Axis, AxisKind, Spec
 
 _SHOWN: Final = 6
@@ -86,6 +85,11 @@ class StackedFiles:
     def __call__(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The part of the stack; each file is opened once."""
         return np.stack([self._frame(path)[part[1:]] for path in self.paths[part[0]]])
+
+    def narrowed(self, part: tuple[slice, ...]) -> tuple[StackedFiles, tuple[slice, ...]]:
+        """What reads this part alone, so that a task carries its own paths and not those of the whole stack."""
+        some = self.paths[part[0]]
+        return replace(self, paths=some), (slice(0, len(some)), *part[1:])
 
     def _frame(self, path: str) -> npt.NDArray[Any]:
         with reading(path):
@@ -209,13 +213,5 @@ def _classes(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _stacked(paths: Sequence[Path], frames: FrameFormat, spec: Spec, fit: Fit | None) -> da.Array:
-    """One lazy array for each chunk, so that a task carries its own paths and not those of the whole stack."""
-    chunks = plan_chunks(spec.shape, spec.dtype, len(spec.axes) - 1)
-    bounds = pairwise(accumulate(chunks[0], initial=0))
-    parts = []
-    for start, stop in bounds:
-        some = paths[start:stop]
-        load = StackedFiles(tuple(map(str, some)), frames, spec.shape[1:], fit)
-        whole = ((stop - start,), *chunks[1:])
-        parts.append(lazy_array(load, (stop - start, *spec.shape[1:]), spec.dtype, whole, [FileStamp.of(path) for path in some]))
-    return da.concatenate(parts) if len(parts) > 1 else parts[0]
+    load = StackedFiles(tuple(map(str, paths)), frames, spec.shape[1:], fit)
+    return Source(load, spec.shape, spec.dtype.newbyteorder("="), [FileStamp.of(path) for path in paths]).in_blocks(len(spec.axes) - 1)

@@ -24,9 +24,9 @@ from pycroclass.readers.building import n_core
 from pycroclass.readers.failure import failure
 from pycroclass.readers.hdf5_axes import distinct
 from pycroclass.readers.hdf5_file import Hdf5Array, attributes, open_hdf5, plain, text, walk
-from pycroclass.readers.lazy import lazy_array, plan_chunks
 from pycroclass.readers.options import ReadOptions, provenance
 from pycroclass.sid import safe_name, wrap
+from pycroclass.source import lazy_array, plan_chunks
 from pycroclass.spec import Axis, AxisKind, Spec
 
 

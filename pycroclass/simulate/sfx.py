@@ -15,11 +15,11 @@ import sidpy
 
 from pycroclass.errors import ParameterError
 from pycroclass.provenance import Provenance
-from pycroclass.readers.lazy import lazy_array, plan_chunks
 from pycroclass.sid import wrap
 from pycroclass.simulate.diffraction import Spots, diffract
 from pycroclass.simulate.noise import Float32Array, normal, poisson
 from pycroclass.simulate.parameters import Run
+from pycroclass.source import lazy_array, plan_chunks
 from pycroclass.spec import Axis, AxisKind, Spec
 
 CLASSES: Final = ("miss", "hit")

@@ -92,7 +92,7 @@ def test_axes(tmp_path: Path) -> None:
 
 def test_blocks_of_spectra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, spectra = write(tmp_path / "a.emd")
-    monkeypatch.setattr("pycroclass.readers.lazy.CHUNK_BYTES", 2 * N_CHANNELS * 4)
+    monkeypatch.setattr("pycroclass.source.CHUNK_BYTES", 2 * N_CHANNELS * 4)
     dataset = read(tmp_path / "a.emd")["SuperX"]
     assert dataset.chunks[:2] == ((1, 1, 1), (2, 2))
     np.testing.assert_array_equal(dataset.compute(), spectra)

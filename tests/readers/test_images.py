@@ -12,7 +12,6 @@ from PIL import Image
 
 from pycroclass.errors import ParameterError, ReadError
 from pycroclass.readers import read
-from pycroclass.readers.stack import StackedFiles
 from pycroclass.sid import provenance_of
 
 RNG = np.random.default_rng(0)
@@ -82,12 +81,12 @@ def test_folder_is_a_stack_in_the_order_of_names(tmp_path: Path) -> None:
 
 
 def test_tasks_carry_their_own_paths_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycroclass.readers.lazy.CHUNK_BYTES", 2 * GREY.nbytes)
+    monkeypatch.setattr("pycroclass.source.CHUNK_BYTES", 2 * GREY.nbytes)
     paths = [save(tmp_path / f"{i}.png", GREY + np.uint8(i)) for i in range(5)]
     dataset = read(paths)["image"]
     assert dataset.chunks[0] == (2, 2, 1)
     np.testing.assert_array_equal(dataset.compute(), [GREY + np.uint8(i) for i in range(5)])
-    loaders = [part for task in dict(dataset.dask).values() for part in task if isinstance(part, StackedFiles)]
+    loaders = [task[0].load for task in dict(dataset.dask).values()]
     assert [len(loader.paths) for loader in loaders] == [2, 2, 1]
 
 
