@@ -16,9 +16,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask.highlevelgraph import HighLevelGraph
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from pycroclass.operator import WHOLE, Composable, Items
+from pycroclass.source import Load, Reading, SourceLayer, source_of
 from pycroclass.spec import Spec
 from pycroclass.stage import NO_ITEMS, Cut, Execution, Stage, plan
 
@@ -46,16 +47,29 @@ def run_stages(stages: Sequence[Stage | Cut], array: da.Array, spec: Spec) -> di
 def arrange(array: da.Array, spec: Spec, core: tuple[str, ...], execution: Execution, *, tiles: bool = False) -> da.Array:
     """The array with its core axes last and whole (unless in tiles), in blocks of about ``execution.block_bytes``."""
     navigation = tuple(name for name in spec.names if name not in core)
-    array = array.transpose([spec.names.index(name) for name in (*navigation, *core)])
+    array = transposed(array, [spec.names.index(name) for name in (*navigation, *core)])
     n = len(navigation)
+    is_whole = array.numblocks[n:] == (1,) * len(core)
+    source = source_of(array)
+    if source is not None and n and not tiles and not (is_whole and _is_sized(array, execution)):
+        return source.in_blocks(len(core), execution.block_bytes)  # before anything is read, other blocks cost nothing
     if not tiles:
         array = array.rechunk(dict.fromkeys(range(n, array.ndim), -1))
-    mean_bytes = array.nbytes / max(1, array.npartitions)
-    too_big = array.itemsize * math.prod(array.chunksize) > 2 * execution.block_bytes
-    too_small = array.npartitions > 1 and mean_bytes < execution.block_bytes / 16
-    if n and (too_big or too_small):
+    if n and not _is_sized(array, execution):
         array = array.rechunk(dict.fromkeys(range(n), "auto"), block_size_limit=execution.block_bytes)
     return array
+
+
+def _is_sized(array: da.Array, execution: Execution) -> bool:
+    """Whether blocks are neither much larger nor much smaller than wanted."""
+    too_big = array.itemsize * math.prod(array.chunksize) > 2 * execution.block_bytes
+    too_small = array.npartitions > 1 and array.nbytes / array.npartitions < execution.block_bytes / 16
+    return not too_big and not too_small
+
+
+def transposed(array: da.Array, order: Sequence[int]) -> da.Array:
+    """The array with its axes in that order; itself where they are so already, which dask would not see."""
+    return array if list(order) == list(range(array.ndim)) else array.transpose(order)
 
 
 def _run_stage(stage: Stage, array: da.Array) -> dict[str, Lazy]:
@@ -99,11 +113,54 @@ def map_blocks(
         where = tuple(starts[d][i] for d, i in enumerate(navigation))
         theirs = [[key, (c.name, *navigation)] for key, c in companions.items()]
         graph[(name, *block)] = (_call, shared, (array.name, *block), where, theirs)
-    return Blocks(name, HighLevelGraph.from_collections(name, graph, dependencies=[array, *companions.values()]))
+    needed = [array, *companions.values()]
+    layers = HighLevelGraph.merge(*(each.dask for each in needed))
+    layer = _BlocksLayer(graph, array.name)
+    return Blocks(name, HighLevelGraph({**layers.layers, name: layer}, {**layers.dependencies, name: {each.name for each in needed}}))
 
 
 def _call(function: BlockTask, block: NDArray, starts: tuple[int, ...], companions: list[tuple[str, NDArray]]) -> Any:
     return function(block, starts, dict(companions))
+
+
+class _BlocksLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not typed
+    """The tasks of `map_blocks`, each of which needs the block of one array."""
+
+    def __init__(self, graph: Mapping[Any, Any], needs: str) -> None:
+        super().__init__(graph)
+        self.needs = needs
+
+    def reading(self, source: SourceLayer) -> MaterializedLayer:
+        """The same tasks, each of which reads its block itself."""
+        tasks: dict[Any, Any] = {}
+        for key, task in self.mapping.items():
+            if isinstance(task, BlockTask):
+                tasks[key] = task
+            else:
+                _, shared, block, where, theirs = task
+                tasks[key] = (_read_and_call, shared, source.readings[block], where, theirs)
+        return MaterializedLayer(tasks)
+
+
+def _read_and_call(function: BlockTask, reading: Reading, starts: tuple[int, ...], companions: list[tuple[str, NDArray]]) -> Any:
+    return function.read(reading, starts, dict(companions))
+
+
+def fused(graph: HighLevelGraph) -> HighLevelGraph:
+    """The same graph in which a task that alone needs a block of a file reads it itself, bit by bit, as it works through it.
+
+    A block that several need is read once, by a task of its own.
+    """
+    layers, dependencies = dict(graph.layers), dict(graph.dependencies)
+    for name, layer in graph.layers.items():
+        if not isinstance(layer, _BlocksLayer):
+            continue
+        source = graph.layers[layer.needs]
+        if isinstance(source, SourceLayer) and graph.dependents[layer.needs] == {name}:
+            layers[name] = layer.reading(source)
+            dependencies[name] = dependencies[name] - {layer.needs}
+            del layers[layer.needs], dependencies[layer.needs]
+    return HighLevelGraph(layers, dependencies)
 
 
 def _pick(blocks: Blocks, key: str, array: da.Array, spec: Spec, n_navigation: int, *, tiles: bool) -> da.Array:
@@ -123,7 +180,7 @@ def _pick(blocks: Blocks, key: str, array: da.Array, spec: Spec, n_navigation: i
 def _in_order(result: Lazy, names: Sequence[str]) -> Lazy:
     array, spec = result
     order = sorted(range(len(spec.axes)), key=lambda i: (names.index(spec.axes[i].name) if spec.axes[i].name in names else len(names), i))
-    return array.transpose(order), spec.only(tuple(spec.names[i] for i in order))
+    return transposed(array, order), spec.only(tuple(spec.names[i] for i in order))
 
 
 @dataclass(frozen=True)
@@ -133,16 +190,28 @@ class BlockTask:
     shape: tuple[int, ...] = field(kw_only=True)
     """Of the navigation axes."""
 
-    def items(self, block: NDArray, starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> Items:
+    def items(self, navigation: tuple[int, ...], starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> Items:
         """Global indices and companions of the items of a block, in C order."""
         n = len(self.shape)
-        index = np.zeros(block.shape[:n], np.int64)
+        index = np.zeros(navigation, np.int64)
         for d in range(n):
-            positions = starts[d] + np.arange(block.shape[d])
+            positions = starts[d] + np.arange(navigation[d])
             index += positions.reshape(-1, *(1,) * (n - 1 - d)) * math.prod(self.shape[d + 1 :])
         return Items(index.ravel(), {key: np.ravel(values) for key, values in companions.items()})
 
     def __call__(self, block: NDArray, starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> Any:
+        """Work on a block that is in memory."""
+        n = len(self.shape)
+        return self.stream(block.shape[:n], lambda part: block[part], self.items(block.shape[:n], starts, companions))
+
+    def read(self, reading: Reading, starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> Any:
+        """Work on a block that lies in a file."""
+        navigation = tuple(s.stop - s.start for s in reading.part[: len(self.shape)])
+        with reading.opened() as load:
+            return self.stream(navigation, load, self.items(navigation, starts, companions))
+
+    def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> Any:
+        """Work on a block of items on these navigation axes, which ``load`` gives piece by piece."""
         raise NotImplementedError
 
 
@@ -150,6 +219,8 @@ class BlockTask:
 class _RunStage(BlockTask):
     stage: Stage
 
-    def __call__(self, block: NDArray, starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        items = self.items(block, starts, companions) if self.stage.asks_items else NO_ITEMS
-        return self.stage(block, items)
+    def items(self, navigation: tuple[int, ...], starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> Items:
+        return super().items(navigation, starts, companions) if self.stage.asks_items else NO_ITEMS
+
+    def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> dict[str, NDArray]:
+        return self.stage.stream(navigation, load, items)

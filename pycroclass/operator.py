@@ -98,6 +98,10 @@ class Operator(Composable, ABC):
         """How many neighbours on each side a value depends on; `WHOLE` if on the whole item."""
         return 0 if self.domain is Domain.PIXEL else WHOLE
 
+    def window(self, spec: Spec) -> tuple[slice, ...]:
+        """The part of each item that is taken, for an operator that only does this; the rest is then never read."""
+        raise NotImplementedError(f"{type(self).__name__} is no operator that takes a part of each item")
+
     def transform(self, block: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """Map ``(batch, *core)`` to ``(batch, *core_out)`` without modifying the block; keys and order as in `output`."""
         raise NotImplementedError(f"{type(self).__name__} must override transform or apply")

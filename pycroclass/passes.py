@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from dask.delayed import Delayed
-from dask.highlevelgraph import HighLevelGraph
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from pycroclass.engine import BlockTask, arrange, map_blocks
+from pycroclass.engine import BlockTask, arrange, fused, map_blocks
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.operator import Items
+from pycroclass.profile import timed
 from pycroclass.reduction import Reduction, State, hash_uniform
+from pycroclass.source import Load
 from pycroclass.spec import Domain, Spec
-from pycroclass.stage import CHANNEL, Execution, computable, single_threaded, to_tensor
+from pycroclass.stage import CHANNEL, Execution, computable, single_threaded, slabs, to_tensor
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +145,8 @@ class Passes:
             graph |= {key: (_merge, reduction, group) for key, group in zip(keys, groups, strict=True)}
             level += 1
         graph[name] = keys[0]
-        layers = HighLevelGraph({**blocks.graph.layers, name: graph}, {**blocks.graph.dependencies, name: {blocks.name}})
-        return Delayed(name, layers)
+        layers = HighLevelGraph({**blocks.graph.layers, name: MaterializedLayer(graph)}, {**blocks.graph.dependencies, name: {blocks.name}})
+        return Delayed(name, fused(layers))
 
     def checker(self) -> Checker:
         """What turns the outcome of a pass into its state, or into an error."""
@@ -187,7 +190,7 @@ class Passes:
             place = np.unravel_index(number, self.array.numblocks[: self.n_navigation])
             where = tuple(starts[d][i] for d, i in enumerate(place))
             sizes = tuple(self.array.chunks[d][i] for d, i in enumerate(place))
-            items = task.items(np.broadcast_to(np.int8(0), sizes), where, {})
+            items = task.items(sizes, where, {})
             if chosen is not None and not np.isin(items.index, chosen).any():
                 continue
             at = tuple(int(i) for i in place)
@@ -254,19 +257,32 @@ class _Reduce(BlockTask):
     usable: _Usable
     execution: Execution
 
-    def __call__(self, block: NDArray, starts: tuple[int, ...], companions: Mapping[str, NDArray]) -> tuple[int, State | None]:
-        items = self.items(block, starts, {key: values for key, values in companions.items() if key != "mask"})
+    def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> tuple[int, State | None]:
+        n = max(1, self.execution.batch_bytes // max(1, 4 * math.prod(self.usable.core)))
+        outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():
-            tensor, keep, n_bad = self.usable(block, companions.get("mask"))
-            if not bool(keep.all()):
-                tensor, items = tensor[keep], _those(items, keep.numpy())
-            n = max(1, self.execution.batch_bytes // max(1, tensor.element_size() * int(np.prod(tensor.shape[1:]))))
-            device = self.execution.resolve()
-            states = (  # merged one by one: a state may be larger than its batch
-                (0, self.reduction.partial(tensor[a : a + n].to(device), _those(items, slice(a, a + n)))) for a in range(0, len(tensor), n)
-            )
-            _, state = _merge(self.reduction, states)
+            for rows, batches in slabs(navigation, n):
+                with timed("read"):
+                    slab = np.reshape(load((rows,) if navigation else ()), (-1, *self.usable.core))
+                first = batches[0][0]
+                for a, b in batches:  # merged one by one: a state may be larger than its batch
+                    partial = self._partial(slab[a - first : b - first], _those(items, slice(a, b)))
+                    outcome = _merge(self.reduction, (outcome, partial))
+            n_bad, state = outcome
             return n_bad, state and tuple(part.cpu() for part in state)
+
+    def _partial(self, batch: NDArray, items: Items) -> tuple[int, State | None]:
+        values = dict(items.values)
+        tensor, keep, n_bad = self.usable(batch, values.pop("mask", None))
+        items = replace(items, values=values)
+        if not bool(keep.all()):
+            tensor, items = tensor[keep], _those(items, keep.numpy())
+        if not len(tensor):
+            return n_bad, None
+        with timed("copy"):
+            tensor = tensor.to(self.execution.resolve())
+        with timed("compute"):
+            return n_bad, self.reduction.partial(tensor, items)
 
 
 class _Count(Reduction):

@@ -87,7 +87,7 @@ class Reading:
     def opened(self) -> Iterator[Load]:
         """Read pieces of the part in turn, each given by slices within it; an array is valid until the next one is read."""
         if not hasattr(self.load, "opened"):
-            yield lambda piece: np.asarray(self.load(within(self.part, piece)), dtype=self.dtype)
+            yield self().__getitem__
             return
         with self.load.opened() as load:
             yield lambda piece: np.asarray(load(within(self.part, piece)), dtype=self.dtype)

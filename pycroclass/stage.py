@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,7 +18,9 @@ import torch
 
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
+from pycroclass.profile import timed
 from pycroclass.reduction import Estimator
+from pycroclass.source import Load
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
 
 NDArray = npt.NDArray[Any]
@@ -176,31 +178,79 @@ class Stage:
             outputs = {k: replace(s, axes=s.axes[1:]) if s.axes[:1] == (CHANNEL,) else s for k, s in outputs.items()}
         return replace(self, steps=(*self.steps, Step(bound, adds_channel, outputs)))
 
+    @property
+    def window(self) -> tuple[slice, ...] | None:
+        """The part of each item that the first operator takes, and nothing else happens to it: the rest need not be read."""
+        first = self.steps[0] if self.steps else None
+        if first is None or type(first.operator).window is Operator.window:
+            return None
+        item = self.source.only(self.core)
+        if first.adds_channel:
+            item = replace(item, axes=(CHANNEL, *item.axes))
+        return first.operator.window(item)[-len(self.core) :]
+
     def __call__(self, block: NDArray, items: Items) -> dict[str, NDArray]:
         """Map ``(*navigation, *core)`` to ``(*navigation, *core_out)`` for each output; the same call wherever it runs."""
-        n_navigation = len(self.navigation)
-        navigation = block.shape[:n_navigation]
-        flat = np.reshape(block, (math.prod(navigation), *block.shape[n_navigation:]))
+        return self.stream(block.shape[: len(self.navigation)], lambda part: block[part], items)
+
+    def stream(self, navigation: tuple[int, ...], read: Load, items: Items) -> dict[str, NDArray]:
+        """As a call, on a block that ``read`` gives piece by piece: slabs of a few items, and of those only what is needed."""
+        n_items = math.prod(navigation)
+        window = self.window
+        steps = self.steps if window is None else self.steps[1:]
+        part = window or (slice(None),) * len(self.core)
+        answer: dict[str, NDArray] = {}
         with single_threaded(), torch.inference_mode():
-            parts = [self._forward(flat[a:b], _some(items, a, b)) for a, b in self._batches(flat)]
-        outputs = self.steps[-1].outputs
-        return {name: np.concatenate([part[name] for part in parts]).reshape((*navigation, *parts[0][name].shape[1:])) for name in outputs}
+            for rows, batches in slabs(navigation, self._batch(part)):
+                with timed("read"):
+                    slab = read((rows, *(slice(None),) * (len(navigation) - 1), *part) if navigation else part)
+                flat = slab.reshape(-1, *slab.shape[len(navigation) :])
+                first = batches[0][0]
+                for a, b in batches:
+                    for name, values in self._forward(flat[a - first : b - first], _some(items, a, b), steps).items():
+                        if name not in answer:
+                            answer[name] = np.empty((n_items, *values.shape[1:]), values.dtype)
+                        answer[name][a:b] = values
+        return {name: values.reshape((*navigation, *values.shape[1:])) for name, values in answer.items()}
 
-    def _batches(self, flat: NDArray) -> list[tuple[int, int]]:
-        n = max(1, self.execution.batch_bytes // max(1, 4 * math.prod(flat.shape[1:])))
-        return [(a, min(a + n, len(flat))) for a in range(0, max(1, len(flat)), n)]
+    def _batch(self, part: tuple[slice, ...]) -> int:
+        """How many items, of which this part is taken, are on the device at once."""
+        size = math.prod(len(range(axis.size)[s]) for s, axis in zip(part, self.source.only(self.core).axes, strict=True))
+        return max(1, self.execution.batch_bytes // max(1, 4 * size))
 
-    def _forward(self, batch: NDArray, items: Items) -> dict[str, NDArray]:
+    def _forward(self, batch: NDArray, items: Items, steps: Sequence[Step]) -> dict[str, NDArray]:
         device = self.execution.resolve()
         if device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32, as on a CPU
-        tensor = to_tensor(batch).to(device)
+        with timed("copy"):
+            tensor = to_tensor(batch).to(device)
         results: dict[str, torch.Tensor] = {"": tensor}
-        for step in self.steps:
-            tensor = next(iter(results.values()))
-            results = step(tensor if step.operator.moves_only else computable(tensor), items)
+        with timed("compute"):
+            for step in steps:
+                tensor = next(iter(results.values()))
+                results = step(tensor if step.operator.moves_only else computable(tensor), items)
         outputs = self.steps[-1].outputs
-        return {name: result.cpu().numpy().astype(outputs[name].dtype, copy=False) for name, result in results.items()}
+        with timed("copy"):
+            return {name: result.cpu().numpy().astype(outputs[name].dtype, copy=False) for name, result in results.items()}
+
+
+def slabs(navigation: tuple[int, ...], n: int) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
+    """A block's items in their order: rows along its first axis, each with the batches of about ``n`` items in them.
+
+    Batches depend on the block alone, not on who reads it, so that equal blocks give equal bits.
+
+    Examples
+    --------
+    >>> list(slabs((3, 4), 8))
+    [(slice(0, 2, None), [(0, 8)]), (slice(2, 3, None), [(8, 12)])]
+    >>> list(slabs((2, 4), 3))
+    [(slice(0, 1, None), [(0, 3), (3, 4)]), (slice(1, 2, None), [(4, 7), (7, 8)])]
+    """
+    n_rows, row = (navigation or (1,))[0], math.prod(navigation[1:])
+    step = max(1, n // max(1, row))
+    for start in range(0, n_rows, step):
+        stop = min(start + step, n_rows)
+        yield slice(start, stop), [(a, min(a + n, stop * row)) for a in range(start * row, stop * row, n)]
 
 
 def plan(pipeline: Composable, spec: Spec, execution: Execution | None = None) -> tuple[Stage | Cut, ...]:
