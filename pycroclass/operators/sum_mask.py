@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import ParameterError
@@ -16,6 +17,8 @@ from pycroclass.operator import Operator, set_field
 from pycroclass.operators._checks import check_broadcasts
 from pycroclass.operators._tensor import floating, floating_dtype
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
+
+_TILE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class SumMask(Operator):
         return replace(spec, axes=(), dtype=floating_dtype(spec.dtype), geometry=None)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
-        return _weighted_sum(block, self.mask)
+        return _weighted_sums(block, (self.mask,))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class VirtualDetector(Operator):
         return replace(spec, axes=(axis,), dtype=floating_dtype(spec.dtype), geometry=None)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
-        return torch.stack([_weighted_sum(block, mask) for mask in self.masks], dim=1)
+        return _weighted_sums(block, self.masks)
 
 
 def _weights(mask: npt.ArrayLike | ArrayValue) -> ArrayValue:
@@ -112,18 +115,29 @@ def _weights(mask: npt.ArrayLike | ArrayValue) -> ArrayValue:
     return value
 
 
-def _weighted_sum(block: torch.Tensor, mask: ArrayValue) -> torch.Tensor:
-    """Shape ``(batch,)``; only values that have a weight are read."""
+def _weighted_sums(block: torch.Tensor, masks: tuple[ArrayValue, ...]) -> torch.Tensor:
+    """Shape ``(batch, mask)``: products of a few items at a time, which stay in the cache, with the weights of all masks."""
     block = floating(block)
-    index, weights = _support(mask, block.shape[1:], block.device)
-    values = block.flatten(1).index_select(1, index)
+    part, weights = _matrix(masks, block.shape[1:], block.device)
+    values = block.flatten(1)[:, part]
     wide = torch.promote_types(values.dtype, torch.float64)
-    return (values.to(wide) @ weights.to(wide)).to(block.dtype)
+    n_items = max(1, _TILE_BYTES // (wide.itemsize * values.shape[1]))
+    sums = torch.cat([F.linear(tile.to(wide), weights.to(wide)) for tile in values.split(n_items)])
+    unclear = ~torch.isfinite(sums).all(1)  # a weight of 0 times NaN or inf is NaN
+    if unclear.any():
+        sums[unclear] = _only_weighted(values[unclear].to(wide), weights)
+    return sums.to(block.dtype)
+
+
+def _only_weighted(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The same where values may be NaN or inf: those without weight do not count."""
+    return torch.stack([values[:, row != 0] @ row[row != 0].to(values.dtype) for row in weights], dim=1)
 
 
 @lru_cache(maxsize=64)
-def _support(mask: ArrayValue, shape: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index of the values of an item that have a weight, and their weights."""
-    weights = np.broadcast_to(mask.values, shape).ravel()
-    index = np.flatnonzero(weights)
-    return torch.from_numpy(index).to(device), torch.from_numpy(weights[index].astype(np.float64)).to(device)
+def _matrix(masks: tuple[ArrayValue, ...], shape: tuple[int, ...], device: torch.device) -> tuple[slice, torch.Tensor]:
+    """From the first to the last value of an item that has a weight, and the weights there, ``(mask, value)``."""
+    weights = np.stack([np.broadcast_to(mask.values, shape).ravel() for mask in masks]).astype(np.float64)
+    used = np.flatnonzero(weights.any(0))
+    part = slice(int(used[0]), int(used[-1]) + 1)
+    return part, torch.from_numpy(weights[:, part].copy()).to(device)

@@ -47,6 +47,17 @@ def test_values_without_weight_do_not_count() -> None:
     assert torch.isnan(SumMask(np.arange(57) > 4).transform(torch.from_numpy(array))).all()
 
 
+def test_a_bad_value_spoils_only_the_detectors_that_see_it() -> None:
+    array, masks = items(700, 40, 40), RNG.random((3, 40, 40)) * (np.arange(1600).reshape(40, 40) % 7 > np.arange(3)[:, None, None])
+    array[[3, 699], 20, 1] = np.nan, np.inf  # 801 % 7 == 3: seen by all
+    array[5, 20, 0] = np.nan  # 800 % 7 == 2: by the first two
+    sums = VirtualDetector(masks).transform(torch.from_numpy(array)).numpy()
+    with np.errstate(invalid="ignore"):
+        wanted = np.stack([(array[:, mask != 0].astype(float) * mask[mask != 0]).sum(1) for mask in masks], 1)
+    np.testing.assert_allclose(sums, wanted, rtol=1e-6)
+    assert np.isfinite(sums).sum(0).tolist() == [697, 697, 698]
+
+
 def test_long_sums_are_float64() -> None:
     array = np.full((1, 1 << 20), 16777216.0, np.float32)
     array[0, 1::2] = 1
