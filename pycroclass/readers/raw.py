@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from pycroclass.readers.failure import failure
 
 @dataclass(frozen=True)
 class RawArray:
-    """Load parts of an uncompressed array; each call maps the file anew and copies what was asked for.
+    """Load parts of an uncompressed array; each call maps the file anew.
 
     Parameters
     ----------
@@ -68,6 +70,12 @@ class RawArray:
 
     def __call__(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The part of the result, a copy."""
+        with self.opened() as load:
+            return np.array(load(part))
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[tuple[slice, ...]], npt.NDArray[Any]]]:
+        """Read parts without copying them: pages of the map, private to this process."""
         with reading(self.path):
-            mapped = np.memmap(self.path, self.dtype, mode="r", offset=self.offset, shape=self.stored)
-            return np.array(mapped.transpose(self.order)[part])
+            mapped = np.memmap(self.path, self.dtype, mode="c", offset=self.offset, shape=self.stored)
+        yield mapped.transpose(self.order).view(np.ndarray).__getitem__
