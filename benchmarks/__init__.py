@@ -1,0 +1,1 @@
+"""How fast pycroclass is beside its peers and beside the limit of the machine, all measured in the same run."""

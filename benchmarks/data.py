@@ -1,0 +1,117 @@
+"""Synthetic data in the cache folder, written once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from benchmarks.environments import CACHE
+
+FRAME = 512
+STACK = (64, 64, 128, 128)
+STORAGES = {
+    "none": {},
+    "gzip-4 + shuffle": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
+    "LZF": {"compression": "lzf"},
+    "bitshuffle-LZ4": dict(hdf5plugin.Bitshuffle(cname="lz4")),
+}
+_N_DIFFERENT = 32
+
+
+def frames(n: int, storage: str) -> Path:
+    """HDF5 with ``n`` detector frames of 512 x 512 uint16 at ``/data``, one chunk each: background and some peaks."""
+
+    def write(path: Path) -> None:
+        rng = np.random.default_rng(0)
+        y, x = np.mgrid[:FRAME, :FRAME] - FRAME / 2
+        background = 30 * np.exp(-(np.hypot(y, x) / 120)) + 2
+        different = rng.poisson(background, (_N_DIFFERENT, FRAME, FRAME)).astype(np.uint16)
+        for frame in different[::2]:
+            frame[tuple(rng.integers(90, FRAME - 90, (2, 60)))] += rng.integers(50, 3000, 60).astype(np.uint16)
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset("data", (n, FRAME, FRAME), np.uint16, chunks=(1, FRAME, FRAME), **STORAGES[storage])
+            for i in range(n):
+                data[i] = different[i % _N_DIFFERENT]
+
+    return _once(f"frames-{n}-{storage.replace(' ', '')}.h5", write)
+
+
+def photographs(n: int) -> Path:
+    """HDF5 with ``n`` images of 3 x 224 x 224 uint8 at ``/data``, one chunk each, uncompressed."""
+
+    def write(path: Path) -> None:
+        rng = np.random.default_rng(1)
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset("data", (n, 3, 224, 224), np.uint8, chunks=(1, 3, 224, 224))
+            for i in range(n):
+                data[i] = rng.integers(0, 256, (3, 14, 14), np.uint8).repeat(16, 1).repeat(16, 2)
+
+    return _once(f"photographs-{n}.h5", write)
+
+
+def stack(dtype: str, kind: str) -> Path:
+    """A 4-D stack ``(y, x, ky, kx)``, uncompressed and in one piece, as ``npy``, ``raw`` or ``h5`` (at ``/data``)."""
+
+    def write(path: Path) -> None:
+        values = np.random.default_rng(2).poisson(20, STACK).astype(dtype)
+        match kind:
+            case "npy":
+                with path.open("wb") as file:
+                    np.save(file, values)
+            case "raw":
+                values.tofile(path)
+            case "h5":
+                with h5py.File(path, "w") as file:
+                    file["data"] = values
+
+    return _once(f"stack-{dtype}.{kind}", write)
+
+
+def sparse_frames(n: int) -> Path:
+    """HDF5 that declares ``n`` frames of 350 x 350 uint16, one chunk each, none of them written."""
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w", libver="latest") as file:
+            file.create_dataset("data", (n, 350, 350), np.uint16, chunks=(1, 350, 350))
+
+    return _once(f"sparse-{n}.h5", write)
+
+
+def masks() -> np.ndarray:
+    """Four virtual detectors for `stack`: bright field, two rings, and a ramp that weighs every pixel."""
+    y, x = np.mgrid[: STACK[2], : STACK[3]] - STACK[2] / 2
+    r = np.hypot(y, x)
+    return np.stack([r < 12, (r >= 12) & (r < 30), (r >= 30) & (r < 60), x / STACK[3]]).astype(np.float32)
+
+
+def rings() -> np.ndarray:
+    """Weights that give the mean of each ring of pixels around the middle of an image of `stack`."""
+    y, x = np.mgrid[: STACK[2], : STACK[3]] - np.array(STACK[2:]).reshape(2, 1, 1) / 2
+    ring = np.rint(np.hypot(y, x)).astype(int)
+    chosen = ring == np.arange(ring.max() + 1)[:, None, None]
+    return (chosen / chosen.sum((1, 2), keepdims=True)).astype(np.float32)
+
+
+def saved(name: str, values: np.ndarray) -> Path:
+    """An array as ``npy``, for a peer."""
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, values)
+
+    return _once(f"{name}.npy", write)
+
+
+def _once(name: str, write: Callable[[Path], None]) -> Path:
+    path = CACHE / "data" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{name}.{os.getpid()}")
+        write(partial)
+        partial.rename(path)
+    return path

@@ -1,0 +1,1 @@
+"""What is measured: groups of cases that do the same work."""
