@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -101,6 +102,12 @@ class Operator(Composable, ABC):
     def window(self, spec: Spec) -> tuple[slice, ...]:
         """The part of each item that is taken, for an operator that only does this; the rest is then never read."""
         raise NotImplementedError(f"{type(self).__name__} is no operator that takes a part of each item")
+
+    def workspace(self, spec: Spec) -> int:
+        """Bytes that one item of ``spec`` needs on the device while it is computed: twice its input and output as float32."""
+        output = self.output(spec)
+        results = output.values() if isinstance(output, dict) else (output,)
+        return 8 * (math.prod(spec.shape) + sum(math.prod(result.shape) for result in results))
 
     def transform(self, block: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """Map ``(batch, *core)`` to ``(batch, *core_out)`` without modifying the block; keys and order as in `output`."""

@@ -7,7 +7,7 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Literal, get_args
 
 import dask
@@ -18,6 +18,7 @@ import torch
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
+from pycroclass.device import in_batches
 from pycroclass.engine import BlockTask, arrange, fused, map_blocks
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.operator import Items
@@ -258,22 +259,26 @@ class _Reduce(BlockTask):
     execution: Execution
 
     def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> tuple[int, State | None]:
-        n = max(1, self.execution.batch_bytes // max(1, 4 * math.prod(self.usable.core)))
+        size = 4 * math.prod(self.usable.core)
+        n = self.execution.batch(size, 4 * size)
+        device = self.execution.resolve()
         outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():
             for rows, batches in slabs(navigation, n):
                 with timed("read"):
                     slab = np.reshape(load((rows,) if navigation else ()), (-1, *self.usable.core))
                 first = batches[0][0]
-                for a, b in batches:  # merged one by one: a state may be larger than its batch
-                    partial = self._partial(slab[a - first : b - first], _those(items, slice(a, b)))
-                    outcome = _merge(self.reduction, (outcome, partial))
+                for a, b in batches:
+                    work = partial(self._partial, slab, items, first)
+                    for _, more in in_batches(work, a, b, b - a, device):  # merged one by one: a state may be larger than its batch
+                        outcome = _merge(self.reduction, (outcome, more))
             n_bad, state = outcome
             return n_bad, state and tuple(part.cpu() for part in state)
 
-    def _partial(self, batch: NDArray, items: Items) -> tuple[int, State | None]:
+    def _partial(self, slab: NDArray, items: Items, first: int, a: int, b: int) -> tuple[int, State | None]:
+        items = _those(items, slice(a, b))
         values = dict(items.values)
-        tensor, keep, n_bad = self.usable(batch, values.pop("mask", None))
+        tensor, keep, n_bad = self.usable(slab[a - first : b - first], values.pop("mask", None))
         items = replace(items, values=values)
         if not bool(keep.all()):
             tensor, items = tensor[keep], _those(items, keep.numpy())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pycroclass.device import batch_size, on_device
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
 from pycroclass.profile import timed
@@ -48,13 +49,14 @@ class Execution:
         ``auto`` is a GPU where the worker has one, else the CPU; or a torch device such as ``cpu`` or ``cuda:1``.
     block_bytes : int
         About how much data one task carries.
-    batch_bytes : int
-        How much of a block is on the device at once.
+    batch_bytes : int, optional
+        How much of a block is computed at once, as float32. By default what stays in the cache of a CPU, and what the memory of a GPU
+        holds.
     """
 
     device: str = "auto"
     block_bytes: int = 32 << 20
-    batch_bytes: int = 4 << 20
+    batch_bytes: int | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -63,7 +65,7 @@ class Execution:
             kind = None
         if kind not in ("cpu", "cuda"):
             raise ParameterError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<number>', got {self.device!r}")
-        if self.block_bytes <= 0 or self.batch_bytes <= 0:
+        if self.block_bytes <= 0 or (self.batch_bytes is not None and self.batch_bytes <= 0):
             raise ParameterError(f"block_bytes and batch_bytes must be positive, got {self.block_bytes} and {self.batch_bytes}")
 
     def resolve(self) -> torch.device:
@@ -74,6 +76,12 @@ class Execution:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ParameterError(f"device {self.device!r} was asked for, but no CUDA device is available; use 'cpu' or 'auto'")
         return device
+
+    def batch(self, item_bytes: int, workspace: int) -> int:
+        """How many items are computed at once, given the bytes of one as float32 and what it needs while it is computed."""
+        if self.batch_bytes is not None:
+            return max(1, self.batch_bytes // max(1, item_bytes))
+        return batch_size(self.resolve(), item_bytes, workspace)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,10 @@ class Step:
     adds_channel: bool
     outputs: Mapping[str, Spec]
     """Specs of what comes out, without the channel axis where it was added."""
+
+    def given(self, item: Spec) -> Spec:
+        """The item as the operator sees it: an image with its channel axis."""
+        return replace(item, axes=(CHANNEL, *item.axes)) if self.adds_channel else item
 
     def __call__(self, block: torch.Tensor, items: Items) -> dict[str, torch.Tensor]:
         if self.adds_channel:
@@ -184,10 +196,7 @@ class Stage:
         first = self.steps[0] if self.steps else None
         if first is None or type(first.operator).window is Operator.window:
             return None
-        item = self.source.only(self.core)
-        if first.adds_channel:
-            item = replace(item, axes=(CHANNEL, *item.axes))
-        return first.operator.window(item)[-len(self.core) :]
+        return first.operator.window(first.given(self.source.only(self.core)))[-len(self.core) :]
 
     def __call__(self, block: NDArray, items: Items) -> dict[str, NDArray]:
         """Map ``(*navigation, *core)`` to ``(*navigation, *core_out)`` for each output; the same call wherever it runs."""
@@ -195,43 +204,53 @@ class Stage:
 
     def stream(self, navigation: tuple[int, ...], read: Load, items: Items) -> dict[str, NDArray]:
         """As a call, on a block that ``read`` gives piece by piece: slabs of a few items, and of those only what is needed."""
-        n_items = math.prod(navigation)
-        window = self.window
-        steps = self.steps if window is None else self.steps[1:]
-        part = window or (slice(None),) * len(self.core)
+        device = self.execution.resolve()
+        window = self.window or (slice(None),) * len(self.core)
+        n = self.batch if device.type == "cpu" else max(1, math.prod(navigation))
         answer: dict[str, NDArray] = {}
         with single_threaded(), torch.inference_mode():
-            for rows, batches in slabs(navigation, self._batch(part)):
+            for rows, batches in slabs(navigation, n):
                 with timed("read"):
-                    slab = read((rows, *(slice(None),) * (len(navigation) - 1), *part) if navigation else part)
+                    slab = read((rows, *(slice(None),) * (len(navigation) - 1), *window) if navigation else window)
                 flat = slab.reshape(-1, *slab.shape[len(navigation) :])
                 first = batches[0][0]
                 for a, b in batches:
-                    for name, values in self._forward(flat[a - first : b - first], _some(items, a, b), steps).items():
+                    for name, values in self._compute(flat[a - first : b - first], _some(items, a, b), device).items():
                         if name not in answer:
-                            answer[name] = np.empty((n_items, *values.shape[1:]), values.dtype)
+                            answer[name] = np.empty((math.prod(navigation), *values.shape[1:]), values.dtype)
                         answer[name][a:b] = values
         return {name: values.reshape((*navigation, *values.shape[1:])) for name, values in answer.items()}
 
-    def _batch(self, part: tuple[slice, ...]) -> int:
-        """How many items, of which this part is taken, are on the device at once."""
-        size = math.prod(len(range(axis.size)[s]) for s, axis in zip(part, self.source.only(self.core).axes, strict=True))
-        return max(1, self.execution.batch_bytes // max(1, 4 * size))
+    @property
+    def batch(self) -> int:
+        """How many items are computed at once."""
+        window = self.window or (slice(None),) * len(self.core)
+        size = 4 * math.prod(len(range(axis.size)[s]) for s, axis in zip(window, self.source.only(self.core).axes, strict=True))
+        return self.execution.batch(size, self.workspace)
 
-    def _forward(self, batch: NDArray, items: Items, steps: Sequence[Step]) -> dict[str, NDArray]:
-        device = self.execution.resolve()
-        if device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32, as on a CPU
-        with timed("copy"):
-            tensor = to_tensor(batch).to(device)
-        results: dict[str, torch.Tensor] = {"": tensor}
-        with timed("compute"):
+    @property
+    def workspace(self) -> int:
+        """Bytes that one item needs while it is computed: those of the operator that needs most."""
+        item = self.source.only(self.core)
+        needed = [item.dtype.itemsize * math.prod(item.shape)]
+        for step in self.steps:
+            needed.append(step.operator.workspace(step.given(item)))
+            item = next(iter(step.outputs.values()))
+        return max(needed)
+
+    def _compute(self, batch: NDArray, items: Items, device: torch.device) -> dict[str, NDArray]:
+        steps = self.steps if self.window is None else self.steps[1:]
+        dtypes = {name: spec.dtype for name, spec in self.steps[-1].outputs.items()}
+
+        def forward(tensor: torch.Tensor, a: int, b: int) -> dict[str, torch.Tensor]:
+            results = {"": tensor[a:b]}
             for step in steps:
                 tensor = next(iter(results.values()))
-                results = step(tensor if step.operator.moves_only else computable(tensor), items)
-        outputs = self.steps[-1].outputs
-        with timed("copy"):
-            return {name: result.cpu().numpy().astype(outputs[name].dtype, copy=False) for name, result in results.items()}
+                results = step(tensor if step.operator.moves_only else computable(tensor), _some(items, a, b))
+            return results
+
+        results = on_device(to_tensor(batch), forward, device, self.batch)
+        return {name: values.astype(dtypes[name], copy=False) for name, values in results.items()}
 
 
 def slabs(navigation: tuple[int, ...], n: int) -> Iterator[tuple[slice, list[tuple[int, int]]]]:

@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pycroclass"
 LAYERS = [
-    {"_version", "errors", "profile"},
-    {"geometry", "metadata_json", "array_value"},
+    {"_version", "errors", "profile", "interrupt"},
+    {"geometry", "metadata_json", "array_value", "files"},
     {"spec", "provenance"},
     {"operator"},
-    {"source"},
+    {"source", "device"},
     {"serialize", "reduction", "item_spec"},
     {"networks"},
     {"operators", "stage"},
@@ -22,12 +22,14 @@ LAYERS = [
     {"summaries", "readers", "writers"},
     {"api", "simulate"},
     {"training", "replay", "recipe", "pictures"},
-    {"planning", "demo"},
+    {"earlier", "cluster", "class_counts"},
+    {"batch"},
+    {"planning", "demo", "progress"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
-RIM = {"sid", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"}
+RIM = {"sid", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"} | {"earlier", "class_counts", "batch"}
 DASK = {"source", "engine", "passes", "summaries"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 

@@ -1,0 +1,123 @@
+"""Tasks that read for themselves give what tasks that are given a block give, and read no more than they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycroclass.engine import fused, run
+from pycroclass.operator import Composable, Pipeline
+from pycroclass.operators import Crop, Log1p, RadialProfile, VirtualDetector, ZScore
+from pycroclass.source import Load, Source, source_of
+from pycroclass.spec import Axis, Spec
+from pycroclass.stage import Execution
+
+FRAMES = np.random.default_rng(0).integers(0, 999, (5, 3, 24, 26)).astype("u2")
+READ: list[tuple[slice, ...]] = []
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Frames that remember what was asked of them; a buffer that is used again, as a reader may."""
+
+    key: int = 0
+
+    def __call__(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
+        READ.append(part)
+        return FRAMES[part].astype(">u2")
+
+    @contextmanager
+    def opened(self) -> Iterator[Load]:
+        buffer = np.empty(FRAMES.shape, "u2")
+
+        def load(part: tuple[slice, ...]) -> npt.NDArray[Any]:
+            READ.append(part)
+            found = FRAMES[part]
+            there = buffer[tuple(slice(0, n) for n in found.shape)]
+            there[...] = found
+            return there
+
+        yield load
+
+
+def frames(chunks: tuple[int, int] = (2, 3)) -> tuple[da.Array, Spec]:
+    source = Source(Recorded(), FRAMES.shape, np.dtype("u2"), (), (1, 1, 24, 26))
+    array = source.lazy(da.core.normalize_chunks((*chunks, 24, 26), FRAMES.shape))
+    axes = (Axis("run", 5, "temporal"), Axis("frame", 3, "temporal"), Axis("y", 24, "spatial"), Axis("x", 26, "spatial"))
+    return array, Spec(axes, np.dtype("u2"), title="frames")
+
+
+def computed(array: da.Array) -> npt.NDArray[Any]:
+    """What the fused graph gives, put together from its blocks."""
+    graph = fused(array.dask)
+    blocks = dask.get(graph.to_dict(), array.__dask_keys__())
+    return np.block(_nested(blocks)) if array.ndim else blocks
+
+
+def _nested(blocks: Any) -> Any:
+    return [_nested(block) for block in blocks] if isinstance(blocks, list | tuple) else blocks
+
+
+PIPELINES: list[Composable] = [
+    Log1p(),
+    Crop(8),
+    Crop((10, 4), centre=(6, 20)) | Log1p(),
+    Crop(12) | ZScore(),
+    Crop(20) | Crop(6) | RadialProfile(centre=(2.5, 2.5)),
+    ZScore() | Crop(8),
+    VirtualDetector(np.eye(24, 26)[None], axes=("y", "x")),
+]
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=str)
+@settings(deadline=None, max_examples=12)
+@given(chunks=st.tuples(st.integers(1, 5), st.integers(1, 3)), batch=st.sampled_from([1000, 7000, 10**6]))
+def test_reading_in_the_task_changes_no_bit(pipeline: Composable, chunks: tuple[int, int], batch: int) -> None:
+    array, spec = frames(chunks)
+    plain, _ = run(pipeline, array, spec, Execution(device="cpu", batch_bytes=batch))[""]
+    assert np.array_equal(computed(plain), plain.compute(scheduler="sync"), equal_nan=True)
+
+
+def test_only_what_the_crop_takes_is_read_and_in_batches() -> None:
+    array, spec = frames((5, 3))
+    execution = Execution(device="cpu", batch_bytes=4 * 8 * 8 * 3)  # three items: one run of frames
+    lazy, _ = run(Crop(8) | Log1p(), array, spec, execution)[""]
+    READ.clear()
+    computed(lazy)
+    window = (slice(8, 16), slice(9, 17))
+    assert [part[2:] for part in READ] == [window] * 5
+    assert [part[0] for part in READ] == [slice(i, i + 1) for i in range(5)]
+
+
+def test_a_block_that_two_need_is_read_once() -> None:
+    array, spec = frames()
+    (first, _), (second, _) = run(Log1p(), array, spec)[""], run(Crop(8), array, spec)[""]
+    both = da.concatenate([first[..., :8, :8], second])
+    READ.clear()
+    whole = computed(both)
+    assert len(READ) == 1  # all of it is one block of the size that is wanted
+    assert np.array_equal(whole, both.compute(scheduler="sync"))
+
+
+def test_other_blocks_are_planned_not_rechunked() -> None:
+    array, spec = frames((1, 1))
+    lazy, _ = run(Pipeline((Log1p(),)), array, spec, Execution(device="cpu", block_bytes=24 * 26 * 2 * 6))[""]
+    assert not any("rechunk" in name for name in lazy.dask.layers)
+    assert lazy.npartitions == 15  # values one by one have no items that belong together
+
+
+def test_the_source_of_an_array_is_known_as_long_as_it_is_nothing_else() -> None:
+    array, _ = frames()
+    assert source_of(array) is not None
+    assert source_of(array + 1) is None
+    assert source_of(da.from_array(FRAMES)) is None
