@@ -20,9 +20,9 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 8, 100])
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError, MemoryError, lambda _: RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error", [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=repr
 )
-def test_out_of_memory_halves_the_batch_and_loses_nothing(limit: int, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+def test_out_of_memory_halves_the_batch_and_loses_nothing(limit: int, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     block = torch.arange(17.0)
     sizes = []
 
