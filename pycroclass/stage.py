@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 
 from pycroclass.device import batch_size, on_device
 from pycroclass.errors import AxisError, ParameterError
+from pycroclass.networks.inference import Precision, precision
 from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
 from pycroclass.profile import timed
 from pycroclass.reduction import Estimator
@@ -52,11 +53,14 @@ class Execution:
     batch_bytes : int, optional
         How much of a block is computed at once, as float32. By default what stays in the cache of a CPU, and what the memory of a GPU
         holds.
+    precision : {"float32", "bfloat16"}
+        Number type in which networks compute; `pycroclass.precision.choose` finds out whether the faster one gives the same labels.
     """
 
     device: str = "auto"
     block_bytes: int = 32 << 20
     batch_bytes: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         try:
@@ -65,6 +69,8 @@ class Execution:
             kind = None
         if kind not in ("cpu", "cuda"):
             raise ParameterError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:<number>', got {self.device!r}")
+        if self.precision not in get_args(Precision):
+            raise ParameterError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
         if self.block_bytes <= 0 or (self.batch_bytes is not None and self.batch_bytes <= 0):
             raise ParameterError(f"block_bytes and batch_bytes must be positive, got {self.block_bytes} and {self.batch_bytes}")
 
@@ -208,7 +214,7 @@ class Stage:
         window = self.window or (slice(None),) * len(self.core)
         n = self.batch if device.type == "cpu" else max(1, math.prod(navigation))
         answer: dict[str, NDArray] = {}
-        with single_threaded(), torch.inference_mode():
+        with single_threaded(), torch.inference_mode(), computing_in(self.execution.precision):
             for rows, batches in slabs(navigation, n):
                 with timed("read"):
                     slab = read((rows, *(slice(None),) * (len(navigation) - 1), *window) if navigation else window)
@@ -337,6 +343,16 @@ def computable(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_complex() or tensor.dtype in (torch.float32, torch.float64):
         return tensor
     return tensor.to(torch.float64 if tensor.dtype in (torch.int64, torch.uint64) else torch.float32)
+
+
+@contextmanager
+def computing_in(number_type: Precision) -> Iterator[None]:
+    """Let networks compute in this number type."""
+    before = precision.set(number_type)
+    try:
+        yield
+    finally:
+        precision.reset(before)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ LAYERS = [
     {"operators", "stage"},
     {"estimators", "engine", "bundle"},
     {"passes", "sid"},
-    {"summaries", "readers", "writers"},
+    {"summaries", "precision", "readers", "writers"},
     {"api", "simulate"},
     {"training", "replay", "recipe", "pictures"},
     {"earlier", "cluster", "class_counts"},
@@ -29,7 +29,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
-RIM = {"sid", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"} | {"earlier", "class_counts", "batch"}
+RIM = {"sid", "precision", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"} | {"earlier", "class_counts", "batch"}
 DASK = {"source", "engine", "passes", "summaries"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 
