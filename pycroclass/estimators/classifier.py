@@ -15,7 +15,7 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._batches import LabelledItems
 from pycroclass.estimators._split import is_validation
-from pycroclass.networks import architecture
+from pycroclass.networks import PixelClassifier, architecture
 from pycroclass.operator import set_field
 from pycroclass.operators.network import Classify
 from pycroclass.reduction import Data, Estimator
@@ -126,10 +126,15 @@ class NetworkClassifier(Estimator):
         ------
         DataError
             If labels are missing or do not fit the data, a class has too few items, or the training diverges.
+        ParameterError
+            If the network sorts pixels.
         """
         from pycroclass.estimators import _fitting  # Lightning takes seconds to import
 
         labels, groups = self._targets()
+        parameters = {**self.parameters, "n_classes": len(self.classes), _INPUT_SIZE[self.domain]: spec.shape[0]}
+        if isinstance(architecture(self.architecture).outline(parameters), PixelClassifier):
+            raise ParameterError(f"{self.architecture} sorts pixels; only networks that sort whole items can be trained here")
         items = LabelledItems.over(data, labels, self.pool_bytes)
         if len(items.index) and items.index[-1] >= len(labels):
             raise DataError(f"the data have an item {items.index[-1]}, the labels are {len(labels)}: one label for each item is needed")
@@ -137,7 +142,6 @@ class NetworkClassifier(Estimator):
         held = is_validation(
             labels[index], None if groups is None else groups[index], fraction=self.validation, seed=self.seed, classes=self.classes
         )
-        parameters = {**self.parameters, "n_classes": len(self.classes), _INPUT_SIZE[self.domain]: spec.shape[0]}
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed)
             module = architecture(self.architecture).build(parameters)

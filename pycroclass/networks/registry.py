@@ -23,7 +23,7 @@ Builder = TypeVar("Builder", bound="Callable[..., Classifier]")
 
 
 class Classifier(nn.Module, ABC):
-    """A network that sorts items into classes: `embed` describes an item, `head` turns the description into logits.
+    """A network that sorts items into classes: `embed` describes an item, `logits` judges the description.
 
     Parameters
     ----------
@@ -40,16 +40,38 @@ class Classifier(nn.Module, ABC):
         self.item_shape = item_shape
         self.n_features = n_features
         self.n_classes = n_classes
-        self.head = nn.Linear(n_features, n_classes)
+        self.head: nn.Module = nn.Linear(n_features, n_classes)
 
     @abstractmethod
     def embed(self, items: torch.Tensor) -> torch.Tensor:
         """Features of shape ``(batch, n_features)`` of items of shape ``(batch, *item_shape)``."""
 
-    def forward(self, items: torch.Tensor) -> torch.Tensor:
-        """Logits of shape ``(batch, n_classes)``; their softmax is the probability of each class."""
-        logits: torch.Tensor = self.head(self.embed(items))
+    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Logits of shape ``(batch, n_classes)`` of what `embed` gives; their softmax is the probability of each class."""
+        logits: torch.Tensor = self.head(embedding)
         return logits
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """Logits of items."""
+        return self.logits(self.embed(items))
+
+
+class PixelClassifier(Classifier):
+    """A network that sorts every pixel: `embed` gives ``(batch, n_features, y, x)`` and `logits` ``(batch, n_classes, y, x)``.
+
+    Parameters
+    ----------
+    item_shape : tuple of int or None
+        Of one image: ``(channel, y, x)``; None where any size will do.
+    n_features : int
+        Features of a pixel.
+    n_classes : int
+        Number of logits of a pixel.
+    """
+
+    def __init__(self, item_shape: tuple[int | None, ...], *, n_features: int, n_classes: int) -> None:
+        super().__init__(item_shape, n_features=n_features, n_classes=n_classes)
+        self.head = nn.Conv2d(n_features, n_classes, 1)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 import numpy as np
 import torch
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import AxisError, DataError, ParameterError
-from pycroclass.networks import Classifier, architecture
+from pycroclass.networks import Classifier, PixelClassifier, architecture
+from pycroclass.networks.inference import Precision, precision, prepared
+from pycroclass.networks.memory import measured_workspace
 from pycroclass.operator import Operator, set_field
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
 
@@ -77,15 +79,27 @@ class _NetworkOperator(Operator):
         if spec.dtype.kind == "c":
             raise AxisError(f"the network {self.architecture} takes real numbers, got {spec.dtype}. Take the modulus or the phase first.")
 
-    def embed(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Embedding and logits of each item, NaN where they or the item are not finite, and whether they are finite."""
-        module = _MODULES.get(self, block.device)
+    def workspace(self, spec: Spec) -> int:
+        return measured_workspace(self.outline, spec.shape)
+
+    def answer(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Embedding and logits of each item, and whether the item and its logits are finite, of a shape that broadcasts to them.
+
+        They are computed in the number type that `pycroclass.networks.inference.precision` tells.
+        """
         items = block.to(torch.float32)
-        embedding = module.embed(items)
-        logits: torch.Tensor = module.head(embedding)
-        finite = torch.isfinite(items).flatten(1).all(1) & torch.isfinite(logits).all(1)
-        nan = torch.tensor(torch.nan, device=block.device)
-        return embedding.where(finite[:, None], nan), logits.where(finite[:, None], nan), finite
+        embedding, logits = _MODULES.get(self, block.device, precision.get())(items)
+        extremes = torch.stack((*_extremes(items), *_extremes(logits)))
+        return embedding, logits, torch.isfinite(extremes).all(0).reshape(-1, *(1,) * (logits.ndim - 1))
+
+    def _place(self, spec: Spec, *axes: Axis) -> tuple[Axis, ...]:
+        """The axes of an answer: those given, and with a network that sorts pixels those of the image."""
+        return (*axes, *spec.axes[1:]) if isinstance(self.outline, PixelClassifier) else axes
+
+    def _answers(self, spec: Spec) -> Spec:
+        """What all answers have in common; those for pixels stay where the pixels are."""
+        geometry = spec.geometry if isinstance(self.outline, PixelClassifier) else None
+        return replace(spec, axes=self._place(spec), dtype=np.dtype(np.float32), units="generic", geometry=geometry, classes=())
 
 
 @dataclass(frozen=True)
@@ -126,10 +140,11 @@ class Network(_NetworkOperator):
     def output(self, spec: Spec) -> Spec:
         self.check(spec)
         axis = Axis("logit", self.outline.n_classes, kind=AxisKind.SPECTRAL, quantity="logit")
-        return replace(spec, axes=(axis,), dtype=np.dtype(np.float32), quantity="logit", units="generic", geometry=None, classes=())
+        return replace(self._answers(spec), axes=self._place(spec, axis), quantity="logit")
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
-        return self.embed(block)[1]
+        _, logits, is_finite = self.answer(block)
+        return logits.where(is_finite, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -190,25 +205,52 @@ class Classify(_NetworkOperator):
 
     def output(self, spec: Spec) -> dict[str, Spec]:
         self.check(spec)
-        item = replace(spec, axes=(), dtype=np.dtype(np.float32), units="generic", geometry=None, classes=self.classes)
+        item = replace(self._answers(spec), classes=self.classes)
         classes = Axis("class", len(self.classes), kind=AxisKind.SPECTRAL, quantity="class")
-        features = Axis("feature", self.outline.n_features, kind=AxisKind.SPECTRAL, quantity="feature")
         outputs = {
-            "probability": replace(item, axes=(classes,), quantity="probability"),
+            "probability": replace(item, axes=self._place(spec, classes), quantity="probability"),
             "label": replace(item, dtype=np.dtype(np.int32), quantity="label"),
             "confidence": replace(item, quantity="probability", classes=()),
         }
         if self.embedding:
-            outputs["embedding"] = replace(item, axes=(features,), quantity="embedding", classes=())
+            features = Axis("feature", self.outline.n_features, kind=AxisKind.SPECTRAL, quantity="feature")
+            outputs["embedding"] = replace(item, axes=self._place(spec, features), quantity="embedding", classes=())
         return outputs
 
     def transform(self, block: torch.Tensor) -> dict[str, torch.Tensor]:
-        embedding, logits, finite = self.embed(block)
-        probability = logits.softmax(1)
+        embedding, logits, is_finite = self.answer(block)
+        probability = logits.softmax(1).where(is_finite, torch.nan)
         confidence, label = probability.max(1)
-        label = label.where(finite, torch.tensor(_NO_CLASS, device=block.device)).to(torch.int32)
+        label = label.to(torch.int32).where(is_finite.squeeze(1), _NO_CLASS)
         results = {"probability": probability, "label": label, "confidence": confidence}
-        return {**results, "embedding": embedding} if self.embedding else results
+        return {**results, "embedding": embedding.where(is_finite, torch.nan)} if self.embedding else results
+
+
+def label_agreement(operator: Network | Classify, block: torch.Tensor) -> float:
+    """Share of the labels, of items or of pixels, that are the same in bfloat16 as in float32; 1 where bfloat16 may be used.
+
+    Parameters
+    ----------
+    operator : Network or Classify
+    block : tensor, shape (batch, *item)
+        Some of the items that the operator is meant for.
+
+    Examples
+    --------
+    >>> from pycroclass.networks import ImageResNet
+    >>> network = Network("resnet_small", {"n_classes": 2}, ImageResNet(n_classes=2).state_dict())
+    >>> 0 <= label_agreement(network, torch.rand(5, 1, 20, 30)) <= 1
+    True
+    """
+    labels = []
+    for one in get_args(Precision):
+        before = precision.set(one)
+        try:
+            _, logits, is_finite = operator.answer(block)
+        finally:
+            precision.reset(before)
+        labels.append(logits.argmax(1).where(is_finite.squeeze(1), _NO_CLASS))
+    return (labels[0] == labels[1]).double().mean().item()
 
 
 class _Modules:
@@ -216,14 +258,14 @@ class _Modules:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, torch.device], Classifier] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, torch.device, Precision], torch.nn.Module] = OrderedDict()
 
-    def get(self, operator: _NetworkOperator, device: torch.device) -> Classifier:
-        """The network in eval mode, built once also where several threads ask for it at the same time."""
-        key = (operator.digest, device)
+    def get(self, operator: _NetworkOperator, device: torch.device, precision: Precision) -> torch.nn.Module:
+        """The prepared network, built once also where several threads ask for it at the same time."""
+        key = (operator.digest, device, precision)
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = _build(operator).to(device)
+                self._kept[key] = prepared(_build(operator), device, precision)
                 while len(self._kept) > _N_KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
@@ -237,7 +279,13 @@ def _build(operator: _NetworkOperator) -> Classifier:
     with torch.random.fork_rng(devices=()):  # the random weights that are about to be replaced must not cost the user's seed
         module = architecture(operator.architecture).build(operator.parameters)
     module.load_state_dict({name: torch.from_numpy(value.values.copy()) for name, value in operator.weights.items()})
-    return module.eval().requires_grad_(requires_grad=False)
+    return module
+
+
+def _extremes(block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and largest value of each item, which are not finite where one of its values is not: cheaper than to look at each."""
+    values = block.flatten(1)
+    return values.amin(1), values.amax(1)
 
 
 def _array(value: Any) -> ArrayValue:
