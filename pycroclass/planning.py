@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import dask.array as da
 import sidpy
@@ -29,8 +32,10 @@ def describe(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution) -> It
         if not isinstance(step, Operator):
             break
         ready = (*ready, step)
-    for number, stage in enumerate(plan(Pipeline(ready), spec, execution), 1):
+    stages = plan(Pipeline(ready), spec, execution)
+    for number, stage in enumerate(stages, 1):
         yield f"stage {number}  {_stage(stage)}"
+    yield from _memory(stages, array, execution)
     results = engine.run(Pipeline(ready), array, spec, execution)
     first, meaning = next(iter(results.values()))
     tasks = sum(len(layer) for layer in first.dask.layers.values())
@@ -50,6 +55,44 @@ def _stage(stage: Stage | Cut) -> str:
     names = " | ".join(type(step.operator).__name__ for step in stage.steps)
     item = ", ".join(stage.core) or "each value"
     return f"{names}  on items ({item}) → {', '.join(_shape(spec) for spec in stage.outputs.values())}"
+
+
+def _memory(stages: Sequence[Stage | Cut], array: da.Array, execution: Execution) -> Iterator[str]:
+    """What one task needs at its largest stage, and all that run at once on this machine."""
+    needs = [_Need.of(stage, array, execution) for stage in stages if isinstance(stage, Stage)]
+    if not needs:
+        return
+    most = max(needs, key=lambda need: need.total)
+    n_tasks = os.cpu_count() or 1
+    yield (
+        f"memory   a task needs up to {_bytes(most.total)}: block {_bytes(most.block)}, results {_bytes(most.results)}, "
+        f"batch of {most.n_items} × {_bytes(most.item)}"
+    )
+    yield f"         {n_tasks} tasks at once on this machine: {_bytes(n_tasks * most.total)}"
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Bytes that a task of a stage holds."""
+
+    block: int
+    results: int
+    n_items: int
+    item: int
+
+    @classmethod
+    def of(cls, stage: Stage, array: da.Array, execution: Execution) -> Self:
+        """Of a stage with blocks of the size that is aimed at, or as the data have them."""
+        n_total = math.prod(axis.size for axis in stage.source.axes if axis.name not in stage.core)
+        one = stage.source.dtype.itemsize * math.prod(stage.source.only(stage.core).shape)
+        n_block = max(1, min(n_total, max(execution.block_bytes, _largest(array)) // one))
+        results = sum(spec.dtype.itemsize * math.prod(spec.shape) for spec in stage.outputs.values()) * n_block // n_total
+        return cls(n_block * one, results, min(stage.batch, n_block), stage.workspace)
+
+    @property
+    def total(self) -> int:
+        """Of all of it."""
+        return self.block + self.results + self.n_items * self.item
 
 
 def _fit(estimator: Estimator, array: da.Array, spec: Spec) -> str:

@@ -62,5 +62,5 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for bfloat16; without them it would be slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # torch has no public question
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # torch has no public question

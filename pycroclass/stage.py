@@ -238,11 +238,11 @@ class Stage:
     def workspace(self) -> int:
         """Bytes that one item needs while it is computed: those of the operator that needs most."""
         item = self.source.only(self.core)
-        needed = [item.dtype.itemsize * math.prod(item.shape)]
+        needed = [0]
         for step in self.steps:
             needed.append(step.operator.workspace(step.given(item)))
             item = next(iter(step.outputs.values()))
-        return max(needed)
+        return max(needed if self.window is None else needed[2:], default=0)
 
     def _compute(self, batch: NDArray, items: Items, device: torch.device) -> dict[str, NDArray]:
         steps = self.steps if self.window is None else self.steps[1:]
