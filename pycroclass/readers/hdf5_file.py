@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeGuard
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import n_core, reading
 from pycroclass.readers.failure import failure
+from pycroclass.readers.hdf5_chunks import Read, open_regions
 from pycroclass.source import Source
 from pycroclass.spec import Spec
 
@@ -25,7 +26,7 @@ _OF_SCALES: Final = {"CLASS", "NAME", "DIMENSION_LABELS", "DIMENSION_LIST", "REF
 
 @dataclass(frozen=True)
 class Hdf5Array:
-    """Reads a part of one dataset of a file, which is open no longer than that.
+    """Reads parts of one dataset of a file, which is open no longer than that.
 
     Parameters
     ----------
@@ -46,9 +47,29 @@ class Hdf5Array:
         ReadError
             If the file was removed, damaged or changed since it was opened.
         """
-        with reading(self.path), h5py.File(self.path, "r") as file:
-            values: npt.NDArray[Any] = file[self.name][slices]
-            return values
+        with self.opened() as read:
+            return read(slices)
+
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """A function that gives parts in turn, with the file held open; what it returns is valid until the next call.
+
+        It is for one thread; as many as wish may hold the same file open.
+
+        Raises
+        ------
+        ReadError
+            As above; so does the function.
+        """
+        with ExitStack() as stack:
+            with reading(self.path):
+                read = stack.enter_context(open_regions(self.path, self.name))
+
+            def part(slices: tuple[slice, ...]) -> npt.NDArray[Any]:
+                with reading(self.path):
+                    return read(slices)
+
+            yield part
 
 
 @contextmanager

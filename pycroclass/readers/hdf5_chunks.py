@@ -1,0 +1,339 @@
+"""Regions of HDF5 datasets, read from the bytes of the file: HDF5's lock is taken once per dataset, to learn where its chunks lie."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import os
+import struct
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from pycroclass.profile import timed
+from pycroclass.readers.hdf5_filters import Bytes, Pipeline, Scratch, Wanted, unshuffle
+
+SMALLEST: Final = 4096
+"""Bytes of a chunk below which HDF5 itself is faster."""
+_GAP: Final = 16 << 10  # bytes that are read and left out sooner than to ask the system once more
+_RUN: Final = 1 << 20  # bytes that stay in the cache until the values are copied out of them
+_KEPT: Final = 64 << 20  # bytes of decoded chunks that may be kept for the next region
+_SETTLED: Final = 2.0  # seconds after which a file that is written anew has another time of change
+_LOCK: Final = threading.Lock()
+
+Bounds = tuple[tuple[int, int], ...]
+Read = Callable[[tuple[slice, ...]], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunks:
+    """Where the chunks lie that were ever written; those of a grid, the last axis running fastest.
+
+    Parameters
+    ----------
+    numbers : array of int64
+        Places in the grid, ascending.
+    offsets, sizes, masks : array of int64
+        First byte in the file, number of bytes, and the filters that were left out.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.int64]) -> Self:
+        """From rows of number, offset, size and mask in any order."""
+        columns = rows[np.argsort(rows[:, 0], kind="stable")].T.copy()
+        return cls(*columns)
+
+    def find(self, number: int) -> tuple[int, int, int] | None:
+        """Offset, size and mask of a chunk; ``None`` if it was never written."""
+        i = int(np.searchsorted(self.numbers, number))
+        if i == len(self.numbers) or self.numbers[i] != number:
+            return None
+        return int(self.offsets[i]), int(self.sizes[i]), int(self.masks[i])
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How a dataset lies in its file.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+        As stored.
+    fill : array of shape ()
+        Value of what was never written.
+    chunk_shape : tuple of int
+        That of the dataset, where it is stored in one piece.
+    pipeline : Pipeline
+    chunks : Chunks
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: npt.NDArray[Any]
+    chunk_shape: tuple[int, ...]
+    pipeline: Pipeline
+    chunks: Chunks
+
+    @classmethod
+    def of(cls, path: str, dataset: h5py.Dataset) -> Self | None:
+        """That of an open dataset of a file; ``None`` if only HDF5 can read it, or reads it faster."""
+        plist, dtype, shape = dataset.id.get_create_plist(), dataset.dtype, dataset.shape
+        filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
+        pipeline = Pipeline.of([(number, parameters) for number, _, parameters, _ in filters], dtype)
+        if pipeline is None or not shape or not _is_plain(path, dataset):
+            return None
+        match plist.get_layout():
+            case h5py.h5d.CONTIGUOUS if plist.get_external_count() == 0:
+                chunk_shape, rows = shape, _one_piece(dataset)
+            case h5py.h5d.CHUNKED if hasattr(dataset.id, "chunk_iter") and math.prod(dataset.chunks) * dtype.itemsize >= SMALLEST:
+                chunk_shape, rows = dataset.chunks, _rows(dataset)
+            case _:
+                return None
+        fill = np.full((), dataset.fillvalue, dtype.newbyteorder("="))
+        return cls(shape, dtype, fill, chunk_shape, pipeline, Chunks.of(rows))
+
+
+def _is_plain(path: str, dataset: h5py.Dataset) -> bool:
+    """Whether its values are numbers just as NumPy has them, and all of them are in this file, where HDF5 says."""
+    dtype, file = dataset.dtype, dataset.file
+    if dtype.kind not in "biufc" or file.driver != "sec2" or file.userblock_size:
+        return False
+    if file.mode != "r" or not os.path.samefile(path, file.filename):  # this process may not have written everything yet; a link
+        return False
+    stored: bool = h5py.h5t.py_create(dtype, logical=True) == dataset.id.get_type()
+    return stored
+
+
+def _one_piece(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
+    offset = dataset.id.get_offset()
+    return np.array([] if offset is None else [0, offset, dataset.nbytes, 0], np.int64).reshape(-1, 4)
+
+
+def _rows(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
+    rows = array("q")
+    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks)]
+    strides = [math.prod(grid[d + 1 :]) for d in range(len(grid))]
+    steps = [*zip(dataset.chunks, strides)]
+
+    def note(found: Any) -> None:
+        number = sum(start // chunk * stride for start, (chunk, stride) in zip(found.chunk_offset, steps))
+        rows.extend((number, found.byte_offset, found.size, found.filter_mask))
+
+    dataset.id.chunk_iter(note)
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+@contextmanager
+def open_regions(path: str, name: str) -> Iterator[Read]:
+    """A function that reads regions of a dataset, in native byte order; what it returns is valid until the next call.
+
+    It is for one thread at a time; each thread opens its own.
+
+    Parameters
+    ----------
+    path, name : str
+        Of the file, and in it.
+
+    Raises
+    ------
+    OSError, ValueError, RuntimeError, KeyError
+        If the file cannot be read; so does the function.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb", buffering=0))
+        layout = _layout(path, name, file)
+        if layout is not None:
+            yield _Regions(file, layout)
+        else:
+            file.close()
+            dataset = stack.enter_context(h5py.File(path, "r"))[name]
+            yield lambda region: _by_hdf5(dataset, region)
+
+
+def _by_hdf5(dataset: h5py.Dataset, region: tuple[slice, ...]) -> npt.NDArray[Any]:
+    bounds = _bounds(dataset.shape, region)
+    values: npt.NDArray[Any] = dataset[tuple(slice(*bound) for bound in bounds)]
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _layout(path: str, name: str, file: io.FileIO) -> Layout | None:
+    """Remembered for a file that stays as it is; one changed a moment ago could change again without a sign."""
+    found = os.fstat(file.fileno())
+    if time.time() - found.st_mtime < _SETTLED:
+        return _look_up(path, name)
+    with _LOCK:  # or every thread would begin by listing all chunks
+        return _remembered(path, name, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _remembered(path: str, name: str, state: tuple[int, ...]) -> Layout | None:
+    return _look_up(path, name)
+
+
+def _look_up(path: str, name: str) -> Layout | None:
+    with h5py.File(path, "r") as file:
+        return Layout.of(path, file[name])
+
+
+def _bounds(shape: tuple[int, ...], region: Sequence[slice]) -> Bounds:
+    """First and last index of a region along each axis."""
+    whole = (*region, *[slice(None)] * (len(shape) - len(region)))
+    bounds = tuple((part.start or 0, n if part.stop is None else part.stop) for n, part in zip(shape, whole))
+    if len(whole) != len(shape) or any(not 0 <= start <= stop <= n for n, (start, stop) in zip(shape, bounds)):
+        raise ValueError(f"the dataset has shape {shape}, wanted {tuple(region)}")
+    return bounds
+
+
+class _Regions:
+    """Reads regions of one dataset from an open file, with memory that is used again."""
+
+    def __init__(self, file: io.FileIO, layout: Layout) -> None:
+        self._file = file
+        self._layout = layout
+        self._scratch = Scratch()
+        self._seen: set[int] = set()
+        self._kept: dict[int, tuple[Bytes, int, Wanted]] = {}
+        self._is_keeping = False
+
+    def __call__(self, region: tuple[slice, ...]) -> npt.NDArray[Any]:
+        layout = self._layout
+        bounds = _bounds(layout.shape, region)
+        shape = tuple(stop - start for start, stop in bounds)
+        native = layout.dtype.newbyteorder("=")
+        out = self._scratch("values", math.prod(shape) * native.itemsize).view(native).reshape(shape)
+        if out.size:
+            numbers = []
+            for number, source, target in _overlaps(layout, bounds):
+                numbers.append(number)
+                try:
+                    self._read(number, source, out[target])
+                except (ValueError, RuntimeError, struct.error) as error:
+                    raise ValueError(f"the values at {target} of {bounds} are damaged: {error}") from error
+            self._forget_all_but(numbers)
+        return out
+
+    def _read(self, number: int, source: Bounds, out: npt.NDArray[Any]) -> None:
+        layout = self._layout
+        found = layout.chunks.find(number)
+        if found is None:
+            out[...] = layout.fill
+        elif layout.pipeline.steps:
+            self._decoded(number, *found, source, out)
+        else:
+            offset, size, _ = found
+            if size != math.prod(layout.chunk_shape) * layout.dtype.itemsize:
+                raise ValueError(f"it has {size} bytes")
+            self._plain(offset, source, out)
+
+    def _plain(self, offset: int, source: Bounds, out: npt.NDArray[Any]) -> None:
+        """Bytes that are the values: only the runs under the region are read."""
+        shape, dtype = self._layout.chunk_shape, self._layout.dtype
+        strides = [math.prod(shape[d + 1 :]) * dtype.itemsize for d in range(len(shape))]
+        inner = _n_outer(source, strides, dtype)
+        offset += sum(start * stride for (start, _), stride in zip(source, strides))
+        n_bytes = dtype.itemsize + sum((stop - start - 1) * stride for (start, stop), stride in zip(source[inner:], strides[inner:]))
+        for index in np.ndindex(*out.shape[:inner]):
+            place = offset + sum(i * stride for i, stride in zip(index, strides))
+            target = out[index]
+            if target.nbytes == n_bytes and target.dtype == dtype and target.flags.c_contiguous:
+                self._fetch(place, target.reshape(-1).view(np.uint8))
+                continue
+            data = self._scratch("raw", n_bytes)
+            self._fetch(place, data)
+            target[...] = np.ndarray(target.shape, dtype, data, strides=strides[inner:])
+
+    def _decoded(self, number: int, offset: int, size: int, mask: int, source: Bounds, out: npt.NDArray[Any]) -> None:
+        layout = self._layout
+        shape, dtype, pipeline = layout.chunk_shape, layout.dtype, layout.pipeline
+        data = self._chunk(number, offset, size, mask, _wanted(shape, source, dtype.itemsize))
+        inside = tuple(slice(*bound) for bound in source)
+        if not pipeline.is_shuffled(mask):
+            out[...] = data.view(dtype).reshape(shape)[inside]
+            return
+        with timed("decode"):
+            planes = data.reshape(dtype.itemsize, *shape)[(slice(None), *inside)]
+            unshuffle(planes, out, is_big_endian=dtype.str[0] == ">")
+
+    def _chunk(self, number: int, offset: int, size: int, mask: int, wanted: Wanted) -> Bytes:
+        layout = self._layout
+        kept = self._kept.get(number)
+        if kept is not None and kept[1] == mask and kept[2][0] <= wanted[0] and wanted[1] <= kept[2][1]:
+            return kept[0]
+        self._is_keeping = self._is_keeping or number in self._seen
+        n_bytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+        keep = self._is_keeping and (len(self._kept) + 1) * n_bytes <= _KEPT
+        wanted = (0, n_bytes) if keep else wanted
+        scratch = Scratch() if keep else self._scratch
+        data = scratch("stored", size)
+        self._fetch(offset, data)
+        with timed("decode"):
+            data = layout.pipeline.decode(data, n_bytes, mask, wanted, scratch)
+        if keep:
+            self._kept[number] = data, mask, wanted
+        return data
+
+    def _fetch(self, offset: int, out: Bytes) -> None:
+        with timed("read"):
+            self._file.seek(offset)
+            n_read = 0
+            while n_read < len(out):
+                n = self._file.readinto(out[n_read:].data)
+                if not n:
+                    raise EOFError(f"the file ends at byte {offset + n_read}, wanted {len(out) - n_read} more")
+                n_read += n
+
+    def _forget_all_but(self, numbers: Sequence[int]) -> None:
+        """Keep chunks only once a second region has asked for one of them."""
+        self._seen = set(numbers)
+        self._kept = {number: kept for number, kept in self._kept.items() if number in self._seen}
+
+
+def _overlaps(layout: Layout, bounds: Bounds) -> Iterator[tuple[int, Bounds, tuple[slice, ...]]]:
+    """Each chunk under a region: its number, the part of it, and where that belongs."""
+    grid = [-(-size // chunk) for size, chunk in zip(layout.shape, layout.chunk_shape)]
+    under = (range(start // chunk, -(-stop // chunk)) for (start, stop), chunk in zip(bounds, layout.chunk_shape))
+    for place in itertools.product(*under):
+        number, source, target = 0, [], []
+        for i, n, chunk, (start, stop) in zip(place, grid, layout.chunk_shape, bounds):
+            number = number * n + i
+            first, last = max(start, i * chunk), min(stop, (i + 1) * chunk)
+            source.append((first - i * chunk, last - i * chunk))
+            target.append(slice(first - start, last - start))
+        yield number, tuple(source), tuple(target)
+
+
+def _wanted(shape: tuple[int, ...], source: Bounds, itemsize: int) -> Wanted:
+    """First byte of a chunk that a part of it needs, and the one after the last."""
+    first = int(np.ravel_multi_index([start for start, _ in source], shape))
+    last = int(np.ravel_multi_index([stop - 1 for _, stop in source], shape))
+    return first * itemsize, (last + 1) * itemsize
+
+
+def _n_outer(source: Bounds, strides: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """How many of the first axes are walked, so that few bytes between the runs of the others are read in vain."""
+    run, is_ready = dtype.itemsize, dtype.isnative
+    for d in reversed(range(len(source))):
+        n = source[d][1] - source[d][0]
+        gap = strides[d] - run if n > 1 else 0
+        longer = run + (n - 1) * strides[d]
+        is_ready = is_ready and gap == 0  # the bytes are read to where the values belong
+        if d + 1 < len(source) and (gap > _GAP or (longer > _RUN and not is_ready)):
+            return d + 1
+        run = longer
+    return 0
