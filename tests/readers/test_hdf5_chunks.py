@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -279,3 +278,222 @@ def test_chunks_too_small_to_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(hdf5_chunks, "SMALLEST", 4096)
     assert not is_direct(path)
     assert_same(Hdf5Array(str(path), "data")(()), values((5, 6), "u2", 0))
+
+
+def chunked(
+    path: Path, options: Mapping[str, Any], shape: tuple[int, ...] = (4, 40, 50), chunks: tuple[int, ...] = (1, 40, 50)
+) -> np.ndarray:
+    """Write a dataset of counts."""
+    counts = values(shape, "u2", 40)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=counts, chunks=chunks, **options)
+    return counts
+
+
+def place(path: Path, number: int) -> tuple[int, int]:
+    """Offset and size of a chunk."""
+    with h5py.File(path, "r") as file:
+        found = file["data"].id.get_chunk_info(number)
+    return found.byte_offset, found.size
+
+
+COMPRESSED: Final = [name for name in FILTERS if name not in ("none", "shuffle", "bitshuffle")]
+CHECKED: Final = [name for name in COMPRESSED if "fletcher32" in name or "deflate" in name]
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_damage_is_an_error_where_a_decoder_can_tell(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS[name])
+    offset, size = place(path, 2)
+    overwrite(path, offset, b"\xf5" * size)
+    load = Hdf5Array(str(path), "data")
+    assert_same(load((slice(0, 2),)), counts[:2])
+    with pytest.raises(ReadError, match="damaged"):
+        load((slice(2, 3),))
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_one_wrong_byte_is_seen_by_checksums(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    chunked(path, FILTERS[name])
+    offset, size = place(path, 2)
+    old = path.read_bytes()[offset + size // 2]
+    overwrite(path, offset + size // 2, bytes([old ^ 0x10]))
+    with pytest.raises(ReadError, match="damaged"):
+        Hdf5Array(str(path), "data")((slice(2, 3),))
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
+@given(st.binary(max_size=40), st.floats(0, 1), st.floats(0, 1))
+def test_no_damage_crashes_or_gives_other_sizes(tmp_path: Path, name: str, noise: bytes, where: float, cut: float) -> None:
+    path = tmp_path / "a.h5"
+    chunked(path, FILTERS[name], (2, 40, 50))
+    with h5py.File(path, "r") as file:
+        mask, chunk = file["data"].id.read_direct_chunk((0, 0, 0))
+    at = int(where * len(chunk))
+    broken = (chunk[:at] + noise + chunk[at + len(noise) :])[: int((1 - cut / 2) * len(chunk))]
+    with h5py.File(path, "r+") as file:
+        file["data"].id.write_direct_chunk((0, 0, 0), broken, mask)
+    load = Hdf5Array(str(path), "data")
+    for region in ((slice(0, 1),), (slice(0, 1), slice(10, 20), slice(3, 9))):
+        try:
+            assert load(region).shape == by_hdf5_shape(region)
+        except ReadError as error:
+            assert "damaged" in str(error)  # noqa: PT017  # either is right
+
+
+def by_hdf5_shape(region: tuple[slice, ...]) -> tuple[int, ...]:
+    return np.empty((2, 40, 50))[region].shape
+
+
+@pytest.mark.parametrize("name", ["none", "deflate", "bitshuffle lz4"])
+def test_a_file_cut_while_it_is_open(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS[name])
+    with Hdf5Array(str(path), "data").opened() as read:
+        assert_same(read((slice(0, 1),)), counts[:1])
+        os.truncate(path, place(path, 3)[0] + 10)
+        with pytest.raises(ReadError, match=r"the file ends at byte \d+, wanted \d+ more"):
+            read((slice(3, 4),))
+
+
+def test_a_chunk_of_the_wrong_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (2, 100), "u2", chunks=(1, 100))
+        data.id.write_direct_chunk((0, 0), b"\1" * 150)
+    with pytest.raises(ReadError, match="150 bytes"):
+        Hdf5Array(str(path), "data")(())
+
+
+def test_a_region_outside_says_that_the_file_changed(tmp_path: Path) -> None:
+    chunked(tmp_path / "a.h5", {})
+    with pytest.raises(ReadError, match=r"the dataset has shape \(4, 40, 50\), wanted .*slice\(3, 5"):
+        Hdf5Array(str(tmp_path / "a.h5"), "data")((slice(3, 5),))
+
+
+def settle(path: Path) -> None:
+    """As if the file had been written a minute ago."""
+    os.utime(path, (time.time() - 60,) * 2)
+
+
+@pytest.mark.parametrize("name", ["none", "shuffle deflate", "bitshuffle lz4", "lzf", "zstd"])
+def test_nothing_waits_for_the_lock_of_hdf5(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS[name])
+    settle(path)
+    load = Hdf5Array(str(path), "data")
+    load((slice(0, 1),))  # learns where the chunks lie
+    with ThreadPoolExecutor(1) as pool, h5py._objects.phil:
+        assert_same(pool.submit(load, ()).result(timeout=60), counts)
+
+
+def test_hdf5_itself_waits_for_its_lock(tmp_path: Path) -> None:
+    """That the test above can fail."""
+    path = tmp_path / "a.h5"
+    chunked(path, LEFT_TO_HDF5["blosc2"])
+    with ThreadPoolExecutor(1) as pool:
+        with h5py._objects.phil:
+            waiting = pool.submit(Hdf5Array(str(path), "data"), ())
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+        waiting.result(timeout=60)
+
+
+def test_the_place_of_chunks_is_looked_up_again_when_the_file_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    load = Hdf5Array(str(path), "data")
+    chunked(path, FILTERS["lzf"])
+    settle(path)
+    load(())
+    counts = chunked(path, FILTERS["deflate"], (6, 40, 50))
+    assert_same(load(()), counts)  # changed just now
+    settle(path)
+    assert_same(load(()), counts)
+    assert_same(load(()), counts)
+
+
+def test_many_threads_read_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS["shuffle deflate"], (24, 40, 50), (5, 40, 50))
+    settle(path)
+    load = Hdf5Array(str(path), "data")
+
+    def each(start: int) -> bool:
+        with load.opened() as read:
+            return all(np.array_equal(read((slice(i, i + 1),))[0], counts[i]) for i in range(start, 24, 2))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(each, [0, 1] * 8))
+
+
+class Counted:
+    """Counts the bytes that a pipeline decodes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        decode = hdf5_chunks.Pipeline.decode
+
+        def counting(*arguments: Any) -> Any:
+            self.calls += 1
+            return decode(*arguments)
+
+        monkeypatch.setattr(hdf5_chunks.Pipeline, "decode", counting)
+
+
+def test_a_chunk_of_many_frames_is_decoded_once_more_than_once_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS["shuffle deflate"], (32, 40, 50), (16, 20, 50))
+    decoded = Counted(monkeypatch)
+    with Hdf5Array(str(path), "data").opened() as read:
+        for i in range(32):
+            assert_same(read((slice(i, i + 1),)), counts[i : i + 1])
+    assert decoded.calls <= 4 + 2  # the first two are decoded again before it is clear that chunks are asked for twice
+
+
+def test_kept_chunks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS["lzf"], (8, 40, 50), (8, 20, 50))
+    monkeypatch.setattr(hdf5_chunks, "_KEPT", 8 * 20 * 50 * 2)  # one of the two chunks
+    with Hdf5Array(str(path), "data").opened() as read:
+        for i in range(8):
+            assert_same(read((slice(i, i + 1),)), counts[i : i + 1])
+        assert len(read.__closure__[0].cell_contents._kept) == 1
+
+
+def test_only_blocks_under_the_region_are_decoded(tmp_path: Path) -> None:
+    """The others are overwritten with bytes that no decoder takes."""
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS["bitshuffle lz4"], (1, 400, 300), (1, 400, 300))  # 30 blocks of 13.65 rows
+    offset, _ = place(path, 0)
+    content, at, lengths = path.read_bytes(), offset + 12, []
+    for _ in range(30):
+        lengths.append(int.from_bytes(content[at : at + 4], "big"))
+        at += 4 + lengths[-1]
+    starts = offset + 12 + np.cumsum([0, *(4 + n for n in lengths)])
+    for i in (*range(10), *range(20, 30)):
+        overwrite(path, int(starts[i]) + 4, b"\xff" * lengths[i])
+    load = Hdf5Array(str(path), "data")
+    assert_same(load((slice(0, 1), slice(140, 270), slice(5, 290))), counts[:, 140:270, 5:290])
+    with pytest.raises(ReadError, match="damaged"):
+        load((slice(0, 1), slice(130, 270)))
+
+
+def test_reading_a_few_rows_reads_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = values((10, 300, 300), "u2", 0)
+    fetched: list[int] = []
+    fetch = hdf5_chunks._Regions._fetch
+    monkeypatch.setattr(hdf5_chunks._Regions, "_fetch", lambda self, offset, out: (fetched.append(len(out)), fetch(self, offset, out)))
+    region = np.s_[2:4, 100:110, 50:90]
+    assert_same(Hdf5Array(str(path), "data")(region), by_hdf5(path, region))
+    assert fetched == [(9 * 300 + 40) * 2] * 2
