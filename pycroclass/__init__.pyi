@@ -45,7 +45,7 @@ from .replay import replay
 from .spec import Axis, AxisKind, Domain, Spec
 from .stage import Execution
 from .training import train
-from .writers import append, write
+from .writers import append, pack, write
 
 __all__ = [
     "PCA",
@@ -107,6 +107,7 @@ __all__ = [
     "concatenate",
     "fit",
     "mean_by_label",
+    "pack",
     "read",
     "replay",
     "run",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import safetensors.numpy
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import AxisError, BundleError, ParameterError, PycroclassError, ReadError, RecipeError, WriteError
+from pycroclass.files import write_whole
 from pycroclass.item_spec import ItemSpec
 from pycroclass.operator import Composable, Pipeline, set_field
 from pycroclass.reduction import Estimator
@@ -137,7 +137,7 @@ class Bundle:
         content, arrays = self._content()
         header = {_KEY: _json({**content, "digest": _digest(content)})}
         data = safetensors.numpy.save({digest: array.values for digest, array in arrays.items()}, header)
-        _write_whole(path, data)
+        write_whole(path, data)
         return path
 
     @classmethod
@@ -237,17 +237,3 @@ def _damage_named(path: Path) -> Any:
         raise BundleError(f"{path} is damaged: its header cannot be understood ({error!r})") from error
     except (RecipeError, ParameterError, ValueError) as error:
         raise error if isinstance(error, BundleError) else BundleError(f"{path} cannot be used: {error}") from error
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to the disk, then rename: nobody ever sees a part of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise WriteError(f"cannot write {path}: {error.strerror}") from error

@@ -1,6 +1,8 @@
 """Files that hold results: NSID; files that hold detector frames: CXI."""
 
+from pycroclass.writers.blocks import Written
 from pycroclass.writers.cxi import write_cxi
 from pycroclass.writers.nsid import append, write
+from pycroclass.writers.pack import pack
 
-__all__ = ["append", "write", "write_cxi"]
+__all__ = ["Written", "append", "pack", "write", "write_cxi"]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import io
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pycroclass.errors import WriteError
+from pycroclass.files import sync_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_COPY_BYTES: Final = 16 << 20
 
 log = logging.getLogger(__name__)
 
@@ -71,32 +74,87 @@ class PartialFile(io.FileIO):
         if self.failure is not None:
             raise WriteError(f"{self.path} cannot be written: {self.failure.strerror}") from self.failure
 
+    @property
+    def journal(self) -> Path:
+        """Its journal, if it can be gone on with after a failure."""
+        return journal_of(self.path)
+
+    def discard(self) -> None:
+        """Make sure that nothing of it is kept: what is in it is not to be trusted."""
+        self.journal.unlink(missing_ok=True)
+
 
 @contextmanager
 def whole_or_nothing(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
     """Give ``PATH.partial`` to work on; it becomes ``PATH`` when the block ends, and is removed when the block fails.
 
-    The partial file is locked meanwhile. One that a killed run left behind is replaced.
+    The partial file is locked meanwhile. One that a killed run left behind is replaced, unless it has a journal.
 
     Raises
     ------
     WriteError
-        If ``path`` exists and ``overwrite`` is false (now, or when the block ends), the folder cannot be written, or another run
-        is writing the same file.
+        If ``path`` exists and ``overwrite`` is false (now, or when the block ends), the folder cannot be written, another run
+        is writing the same file, or one that can be gone on with was begun.
     """
-    refuse_taken(path, overwrite=overwrite)
-    partial = path.with_name(f"{path.name}.partial")
-    with PartialFile(_take(partial), partial) as file:
+    with _locked(path, overwrite=overwrite, is_kept=_refuse_begun) as file:
         try:
             yield file
-            file.sync()
-            _publish(partial, path, overwrite=overwrite)
+            _publish(file, path, overwrite=overwrite)
         except BaseException as error:
-            partial.unlink(missing_ok=True)
+            file.path.unlink(missing_ok=True)
             if isinstance(error, OSError | RuntimeError):
                 file.check()  # the cause of what HDF5 stumbled over
             raise
-    _sync_folder(path.parent)
+
+
+@contextmanager
+def whole_or_resumable(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
+    """As `whole_or_nothing`, but a partial file with a journal is kept when the block fails, and given as it is the next time.
+
+    Raises
+    ------
+    WriteError
+        If ``path`` exists and ``overwrite`` is false, the folder cannot be written, or another run is writing the same file.
+    """
+    with _locked(path, overwrite=overwrite, is_kept=_is_begun) as file:
+        try:
+            yield file
+            _publish(file, path, overwrite=overwrite)
+        except BaseException as error:
+            if not file.journal.exists():
+                file.path.unlink(missing_ok=True)
+            if isinstance(error, OSError | RuntimeError):
+                file.check()
+            raise
+
+
+def _locked(path: Path, *, overwrite: bool, is_kept: Callable[[Path], bool]) -> PartialFile:
+    refuse_taken(path, overwrite=overwrite)
+    partial = partial_of(path)
+    return PartialFile(_take(partial, is_kept), partial)
+
+
+def partial_of(path: Path) -> Path:
+    """Where a file lies while it is not finished."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def journal_of(partial: Path) -> Path:
+    """The journal of an unfinished file."""
+    return partial.with_name(f"{partial.name}.journal")
+
+
+def _is_begun(partial: Path) -> bool:
+    return journal_of(partial).exists()
+
+
+def _refuse_begun(partial: Path) -> bool:
+    if _is_begun(partial):
+        raise WriteError(
+            f"{partial} is an unfinished run that can be gone on with. Write the same datasets with resume=True, or remove "
+            f"{partial} and {journal_of(partial)} to give it up."
+        )
+    return False
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
@@ -109,22 +167,44 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
         raise WriteError(f"{path} exists already. Choose another name, or pass overwrite=True to replace it.")
 
 
-def _take(partial: Path) -> int:
-    """A locked handle of a new, empty partial file."""
+def _take(partial: Path, is_kept: Callable[[Path], bool]) -> int:
+    """A locked handle of a partial file: of a new, empty one unless the one that is there is to be kept."""
     while True:
         try:
             handle = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise WriteError(f"{partial} cannot be written: {error.strerror}") from error
-        if not try_lock(handle, fcntl.LOCK_EX):
+        try:
+            if not try_lock(handle, fcntl.LOCK_EX):
+                raise WriteError(f"{partial} is being written by another run. Wait for it, or choose another name.")
+            mine = os.fstat(handle)
+            if _is_at(partial, mine):
+                if mine.st_size == 0:
+                    journal_of(partial).unlink(missing_ok=True)  # of a file that is gone
+                    return handle
+                if is_kept(partial):
+                    return handle
+                partial.unlink()  # never emptied in place: it may be a second name of a file that was finished
+        except BaseException:
             os.close(handle)
-            raise WriteError(f"{partial} is being written by another run. Wait for it, or choose another name.")
-        mine = os.fstat(handle)
-        if _is_at(partial, mine):
-            if mine.st_size == 0:
-                return handle
-            partial.unlink()  # never emptied in place: it may be a second name of a file that was finished
+            raise
         os.close(handle)
+
+
+def copied(source: Path, partial: PartialFile) -> None:
+    """Begin a partial file as a copy of another file, which nothing may be writing.
+
+    Raises
+    ------
+    WriteError
+        If it is being written, or the copy fails.
+    """
+    with open(source, "rb") as original:
+        if not try_lock(original.fileno(), fcntl.LOCK_SH):
+            raise WriteError(f"{source} is open for writing elsewhere, or in this process. Close it first.")
+        shutil.copyfileobj(original, partial, _COPY_BYTES)
+    partial.check()
+    shutil.copymode(source, partial.path)
 
 
 def try_lock(handle: int, kind: int) -> bool:
@@ -145,10 +225,18 @@ def _is_at(path: Path, status: os.stat_result) -> bool:
         return False
 
 
-def _publish(partial: Path, path: Path, *, overwrite: bool) -> None:
+def _publish(file: PartialFile, path: Path, *, overwrite: bool) -> None:
+    """Give the finished file its name."""
+    file.sync()
     if overwrite:
-        os.replace(partial, path)
-        return
+        os.replace(file.path, path)
+    else:
+        _name(file.path, path)
+    file.journal.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _name(partial: Path, path: Path) -> None:
     try:
         os.link(partial, path)
     except FileExistsError as error:
@@ -158,12 +246,3 @@ def _publish(partial: Path, path: Path, *, overwrite: bool) -> None:
         os.replace(partial, path)
     else:
         partial.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot sync a folder
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,195 +1,248 @@
-"""Blocks of several lazy arrays into one open file, in one pass over what they share."""
+"""Blocks of several lazy arrays into files, in one pass over what they share."""
 
 from __future__ import annotations
 
 import math
-from collections import ChainMap, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from graphlib import TopologicalSorter
-from itertools import islice, product
-from threading import Lock
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from threading import Condition, Lock
+from typing import Any, Final, Protocol
 
 import dask
 import dask.array as da
+import dask.threaded
 import distributed
 import h5py
-import numpy as np
 import numpy.typing as npt
 from dask.array.core import slices_from_chunks
 from dask.array.optimization import optimize
-from dask.core import flatten
-from dask.highlevelgraph import HighLevelGraph
-from dask.order import order
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.typing import Key
 
-from pycroclass.errors import DataError
+from pycroclass import engine
+from pycroclass.profile import timed
 from pycroclass.writers.atomic import PartialFile
+from pycroclass.writers.places import Region, Remote, checked
 
-Progress = Callable[[int, int], None]
-"""Called with the number of blocks written and of all blocks."""
+NDArray = npt.NDArray[Any]
 
-_BLOCKS_PER_THREAD: Final = 2
-_Region = tuple[slice, ...]
-_Future = Any  # distributed.Future is generic only for type checkers
+_PUTS: Final = "pycroclass-put"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One block that was just written.
+
+    Parameters
+    ----------
+    name : str
+        Of its dataset.
+    values : array or None
+        Not there where a worker of a cluster wrote the block itself.
+    done, total : int
+        Blocks written so far, those of an earlier attempt included, and blocks in all.
+    is_new : bool
+        False for one of an earlier attempt.
+    """
+
+    name: str
+    values: NDArray | None
+    done: int
+    total: int
+    is_new: bool = True
+
+
+Progress = Callable[[Written], None]
+"""Called after each block, never by two threads at once."""
 
 
 class Tally:
-    """What the targets of one write share: the file, its lock, whether it is still open, how many blocks it holds."""
+    """What the targets of one write share: whether blocks may still come, and how many have."""
 
-    def __init__(self, file: PartialFile, n_blocks: int, progress: Progress | None) -> None:
-        self.lock = Lock()
-        self.is_open = True
-        self._file = file
-        self._n_blocks = n_blocks
-        self._done = 0
+    def __init__(self, total: int, progress: Progress | None) -> None:
         self._progress = progress
+        self._done, self._total = 0, total
+        self._counting = Lock()
+        self._gate = Condition()
+        self._is_open, self._n_inside = True, 0
 
-    def advance(self) -> None:
-        """Count one block that is written, or raise `WriteError` if it is not; call it under the lock."""
-        self._file.check()
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._n_blocks)
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Whether a block may be written now; the file stays open until the code inside has ended."""
+        with self._gate:
+            is_open = self._is_open
+            self._n_inside += 1
+        try:
+            yield is_open
+        finally:
+            with self._gate:
+                self._n_inside -= 1
+                self._gate.notify_all()
+
+    def advance(self, name: str, values: NDArray | None, *, is_new: bool = True) -> None:
+        """Count one block that is written."""
+        with self._counting:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(Written(name, values, self._done, self._total, is_new))
 
     def close(self) -> None:
-        """Let no more blocks in: threads may still be busy when an error is on its way up."""
-        with self.lock:
-            self.is_open = False
+        """Let no more blocks in: threads may still be busy when an error is on its way up, and the file is about to be closed."""
+        with self._gate:
+            self._is_open = False
+            self._gate.wait_for(lambda: self._n_inside == 0)
 
 
-class Target:
-    """A dataset of the open file as a place for blocks that are as they were declared."""
+class Target(Protocol):
+    """Where the blocks of one array go."""
 
-    def __init__(self, main: h5py.Dataset, tally: Tally) -> None:
-        self._main = main
-        self._name: str = main.name
-        self._dtype: np.dtype[Any] = main.dtype
-        self._tally = tally
+    def remote(self, region: Region) -> Remote | None:
+        """How a worker of a cluster writes a block itself; ``None`` if it is to be brought here."""
 
-    def __dask_tokenize__(self) -> tuple[str, int]:
-        return self._name, id(self)
-
-    def __setitem__(self, region: _Region, block: npt.NDArray[Any]) -> None:
-        shape = tuple(part.stop - part.start for part in region)
-        if block.shape != shape or not np.can_cast(block.dtype, self._dtype, "safe"):
-            raise DataError(
-                f"a block of {self._name} is {block.dtype} {block.shape}, but was declared as {self._dtype} {shape}. "
-                "Declare dtype and chunks as the block function returns them, or add .astype(...)."
-            )
-        with self._tally.lock:
-            if self._tally.is_open:
-                self._main[region] = block
-                self._tally.advance()
+    def put(self, number: int, region: Region, result: Any) -> None:
+        """Take a block, or the checksum of one that a worker wrote."""
 
 
-def store(arrays: Sequence[da.Array], targets: Sequence[Target]) -> None:
-    """Compute each block once and write it: in threads, or on the dask cluster of the active client.
+class Hdf5Target:
+    """A dataset of the open file, compressed or in chunks: HDF5 writes it, one block at a time."""
 
-    Only this process touches the file.
-    """
-    if dask.config.get("scheduler", None) in ("dask.distributed", "distributed"):
-        _ClusterPass(distributed.default_client(), arrays, targets).run()
-    else:
-        places: list[Any] = list(targets)  # to dask, whatever has __setitem__
-        da.store(arrays, places, lock=False, return_stored=False, scheduler="threads")
+    def __init__(self, name: str, main: h5py.Dataset, file: PartialFile, tally: Tally, lock: Lock) -> None:
+        self._name, self._main, self._file, self._tally, self._lock = name, main, file, tally, lock
+
+    def remote(self, _: Region) -> None:
+        """Only this process touches the file."""
+        return
+
+    def put(self, _: int, region: Region, block: NDArray) -> None:
+        """Write a block."""
+        checked(self._name, self._main.dtype, region, block)
+        with self._tally.entered() as is_open:
+            if is_open:
+                with self._lock, timed("write"):
+                    self._main[region] = block
+                    self._file.check()
+                self._tally.advance(self._name, block)
 
 
-class _ClusterPass:
-    """A bounded number of blocks in flight; what several blocks need is computed once and held until the last of them is written."""
+@dataclass(frozen=True)
+class Job:
+    """An array, where its blocks go, and the numbers of those that are there already."""
 
-    def __init__(self, client: distributed.Client, arrays: Sequence[da.Array], targets: Sequence[Target]) -> None:
-        graph = _merged(arrays)
+    array: da.Array
+    target: Target
+    done: Collection[int] = ()
+
+    def blocks(self) -> Iterator[tuple[Key, Block]]:
+        """Those that are wanted, each with the key of its task."""
+        indices = product(*(range(len(sizes)) for sizes in self.array.chunks))
+        for number, (index, region) in enumerate(zip(indices, slices_from_chunks(self.array.chunks), strict=True)):
+            if number not in self.done:
+                yield (self.array.name, *index), Block(self.target, number, region)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a job."""
+
+    target: Target
+    number: int
+    region: Region
+
+    def put(self, result: Any) -> None:
+        """Hand it to its target."""
+        self.target.put(self.number, self.region, result)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Blocks of different arrays that come from one task: they are computed and written together."""
+
+    keys: tuple[Key, ...]
+    blocks: tuple[tuple[Block, ...], ...]
+    """For each key those that it fills: the same array may be written twice."""
+
+    def __call__(self, values: Sequence[NDArray]) -> None:
+        """Write them."""
+        for value, blocks in zip(values, self.blocks, strict=True):
+            for block in blocks:
+                block.put(value)
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is to be computed: tasks, what each needs, and the groups of blocks that they end in."""
+
+    tasks: Mapping[Key, Any]
+    needs: Mapping[Key, set[Key]]
+    groups: Sequence[Group]
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> Work:
+        """Of the blocks that are wanted; tasks that only finished blocks need are not in it."""
+        blocks: dict[Key, list[Block]] = {}
+        for job in jobs:
+            for key, block in job.blocks():
+                blocks.setdefault(key, []).append(block)
+        if not blocks:
+            return cls({}, {}, ())
+        graph = _merged([job.array for job in jobs], list(blocks))
         tasks: dict[Key, Any] = graph.to_dict()
-        self._client = client
-        self._given: dict[Key, _Future] = {key: task for key, task in tasks.items() if isinstance(task, distributed.Future)}
-        self._held: dict[Key, _Future] = {}
-        self._there = ChainMap(self._held, self._given)
-        self._tasks = {key: task for key, task in tasks.items() if key not in self._given}
-        self._needs: dict[Key, set[Key]] = {key: needs for key, needs in graph.get_all_dependencies().items() if key in self._tasks}
-        self._places: dict[Key, list[tuple[Target, _Region]]] = defaultdict(list)
-        for array, target in zip(arrays, targets, strict=True):
-            indices = product(*(range(len(sizes)) for sizes in array.chunks))
-            for index, region in zip(indices, slices_from_chunks(array.chunks), strict=True):
-                self._places[(array.name, *index)].append((target, region))
-        priority = order(self._tasks)  # neighbours share most; data that are there already have no place in it
-        self._blocks = sorted(self._places, key=lambda key: priority.get(key, -1))
-        self._last_use = self._find_shared()
-
-    def run(self) -> None:
-        """Submit, write in the order of completion, submit the next."""
-        window = max(_BLOCKS_PER_THREAD * sum(self._client.nthreads().values()), _BLOCKS_PER_THREAD)
-        waiting = iter(range(len(self._blocks)))
-        in_flight = {self._submit(i): i for i in islice(waiting, window)}
-        try:
-            done = distributed.as_completed(list(in_flight))
-            for future in done:
-                self._write(self._blocks[in_flight[future]], future)
-                del in_flight[future]
-                self._release(min(in_flight.values(), default=len(self._blocks)))
-                if (i := next(waiting, None)) is not None:
-                    following = self._submit(i)
-                    in_flight[following] = i
-                    done.add(following)
-        except BaseException:
-            self._client.cancel([future for future in (*in_flight, *self._held.values()) if future.key not in self._given])
-            raise
-
-    def _find_shared(self) -> dict[Key, int]:
-        """Tasks whose own result several blocks need, each with the last block that is computed from it."""
-        first = {key: i for i, key in enumerate(self._blocks)}
-        last, until = dict(first), dict(first)
-        direct = set(first)
-        for key in reversed(list(TopologicalSorter(self._needs).static_order())):
-            for need in self._needs.get(key, ()):
-                first[need] = min(first.get(need, first[key]), first[key])
-                last[need] = max(last.get(need, last[key]), last[key])
-                until[need] = max(until.get(need, first[key]), first[key])
-                if first[key] == last[key]:
-                    direct.add(need)
-        return {key: until[key] for key in direct if first[key] != last[key] and key in self._tasks}
-
-    def _submit(self, i: int) -> _Future:
-        """Send the part of the graph that ends in block ``i`` and is not computed yet."""
-        block = self._blocks[i]
-        if block in self._there:
-            return self._there[block]
-        tasks = {key: self._there[key] if key in self._there else self._tasks[key] for key in self._walk(block)}
-        shared = [key for key in tasks if key in self._last_use and key not in self._there and key != block]
-        graph = HighLevelGraph.from_collections(f"write-{i}", tasks, dependencies=())
-        future, futures = self._client.get(graph, [block, shared], sync=False)
-        self._held.update(zip(shared, futures, strict=True))
-        if block in self._last_use:
-            self._held[block] = future
-        return future
-
-    def _walk(self, block: Key) -> Iterator[Key]:
-        seen, stack = {block}, [block]
-        while stack:
-            key = stack.pop()
-            yield key
-            if key not in self._there:
-                new = self._needs[key] - seen
-                seen |= new
-                stack.extend(new)
-
-    def _write(self, block: Key, future: _Future) -> None:
-        values = future.result()
-        for target, region in self._places[block]:
-            target[region] = values
-
-    def _release(self, oldest: int) -> None:
-        for key in [key for key in self._held if self._last_use[key] < oldest]:
-            del self._held[key]
+        needs = graph.get_all_dependencies()
+        return cls(tasks, needs, _groups(blocks, needs))
 
 
-def _merged(arrays: Sequence[da.Array]) -> HighLevelGraph:
+def store(jobs: Sequence[Job]) -> None:
+    """Compute each wanted block once and put it: in threads, or on the dask cluster of the active client."""
+    work = Work.of(jobs)
+    if not work.groups:
+        return
+    if is_distributed():
+        from pycroclass.writers.cluster_pass import ClusterPass
+
+        ClusterPass(distributed.default_client(), work).run()
+        return
+    puts = {(_PUTS, i): (group, list(group.keys)) for i, group in enumerate(work.groups)}
+    dask.threaded.get({**work.tasks, **puts}, list(puts))
+
+
+def is_distributed() -> bool:
+    """Whether a client of a dask cluster is active."""
+    return dask.config.get("scheduler", None) in ("dask.distributed", "distributed")
+
+
+def _merged(arrays: Sequence[da.Array], keys: list[Key]) -> HighLevelGraph:
     """One graph of all arrays, with shared tasks kept apart from those that need them."""
     graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
-    keys = list(flatten([array.__dask_keys__() for array in arrays]))
-    with dask.config.set({"optimization.fuse.active": False}):  # it drops the futures of persisted arrays
+    # a layer that needs all results shows which blocks of files are wanted for themselves
+    ends = {array.name for array in arrays}
+    graph = HighLevelGraph({**graph.layers, _PUTS: MaterializedLayer({})}, {**graph.dependencies, _PUTS: ends})
+    graph = engine.fused(graph)
+    layers = {name: layer for name, layer in graph.layers.items() if name != _PUTS}
+    graph = HighLevelGraph(layers, {name: graph.dependencies[name] for name in layers})
+    with dask.config.set({"optimization.fuse.active": False}):  # it is slow, and drops the futures of persisted arrays
         merged: HighLevelGraph = optimize(graph, keys)
     return merged
+
+
+def _groups(blocks: Mapping[Key, Sequence[Block]], needs: Mapping[Key, set[Key]]) -> list[Group]:
+    """Blocks whose values come, each by a chain of its own, from the same tasks; of one array never two."""
+    n_users: dict[Key, int] = dict.fromkeys(blocks, 1)
+    for needed in needs.values():
+        for key in needed:
+            n_users[key] = n_users.get(key, 0) + 1
+    groups: dict[object, list[Key]] = {}
+    n_before: Counter[object] = Counter()
+    for key, array in ((key, key[0]) for key in blocks if isinstance(key, tuple)):
+        root = needs.get(key, set())
+        while len(root) == 1 and n_users[one := next(iter(root))] == 1 and needs.get(one):
+            root = needs[one]
+        origin = frozenset(root) or key
+        groups.setdefault((origin, n_before[origin, array]), []).append(key)
+        n_before[origin, array] += 1
+    return [Group(tuple(keys), tuple(tuple(blocks[key]) for key in keys)) for keys in groups.values()]
 
 
 def storage_chunks(array: da.Array, n_bytes: int = 1 << 20) -> tuple[int, ...]:

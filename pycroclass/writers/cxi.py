@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Final, Literal
 
 import dask.array as da
@@ -23,7 +24,7 @@ from pycroclass.readers.detector import H_TIMES_C
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec
 from pycroclass.writers.atomic import whole_or_nothing
-from pycroclass.writers.blocks import Tally, Target, store
+from pycroclass.writers.blocks import Hdf5Target, Job, Tally, store
 
 PLACES: Final = {"image": "instrument_1/detector_1/data", "mask": "instrument_1/detector_1/mask", "label": "result_1/label"}
 """Where each dataset stands below ``entry_1``."""
@@ -85,11 +86,11 @@ def write_cxi(
     if len(names) != n_frames:
         raise ParameterError(f"wanted one event name for each of {n_frames} frames, got {len(names)}")
     with whole_or_nothing(target, overwrite=overwrite) as partial, h5py.File(partial, "w") as file:
-        tally = Tally(partial, sum(array.npartitions for array, _ in arrays.values()), None)
+        tally, lock = Tally(sum(array.npartitions for array, _ in arrays.values()), None), Lock()
         with contextlib.closing(tally):
             entry = _lay_out(file, in_metres, energy, names)
-            stored = [_create(entry, name, array, spec, compression) for name, (array, spec) in arrays.items()]
-            store([array for array, _ in arrays.values()], [Target(dataset, tally) for dataset in stored])
+            stored = {name: _create(entry, name, array, spec, compression) for name, (array, spec) in arrays.items()}
+            store([Job(arrays[name][0], Hdf5Target(name, dataset, partial, tally, lock)) for name, dataset in stored.items()])
         for name in arrays.keys() - {"label"}:
             entry[f"data_1/{PLACES[name].rpartition('/')[2]}"] = h5py.SoftLink(f"{entry.name}/{PLACES[name]}")
     return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -75,6 +75,15 @@ class Storage:
             raise ParameterError(f"chunks {chunks} do not fit {name!r} of shape {array.shape}")
         return {"chunks": chunks, "compression": self.compression, "shuffle": True if self.compression else None}
 
+    def make(self, home: h5py.Group, output: Output) -> h5py.Dataset:
+        """An empty main dataset, in the group that has its name."""
+        return home.create_dataset(output.name, output.array.shape, output.array.dtype, **self.options(output.name, output.array))
+
+    @property
+    def is_one_piece(self) -> bool:
+        """Whether each dataset lies in the file as it lies in memory."""
+        return self.compression is None and self.chunks is None
+
 
 @dataclass(frozen=True)
 class Output:
@@ -109,13 +118,13 @@ class Output:
         dictionaries = {attribute: value for attribute, value in found.items() if value}
         return cls(name, array, dataset, provenance_of(dataset), dictionaries)
 
-    def create(self, parent: h5py.Group, storage: Storage) -> h5py.Dataset:
+    def create(self, parent: h5py.Group, make: MakeMain) -> h5py.Dataset:
         """Make the main dataset, empty, with everything beside it but its axes and its record."""
         if self.name in parent:
             raise WriteError(f"{parent.name} holds {self.name!r} already; choose another name")
         home = parent.create_group(self.name)
         home.attrs.update(book_keeping())
-        main = home.create_dataset(self.name, self.array.shape, self.array.dtype, **storage.options(self.name, self.array))
+        main = make(home, self)
         main.attrs.update({**_texts(self.dataset), "pyNSID_version": version("pyNSID")})
         hidden = home.create_group(HIDDEN)
         for attribute, values in self.dictionaries.items():
@@ -129,16 +138,24 @@ class Output:
             _attach_axis(main, i, self.dataset._axes[i])
 
 
-def write_record(main: h5py.Dataset, record: str, arrays: Mapping[str, ArrayValue], stored: dict[str, h5py.Dataset]) -> None:
-    """Put the record and its arrays into the hidden group; an array that is ``stored`` already gets a second name only."""
-    hidden = main.parent[HIDDEN]
-    hidden[RECORD] = record
-    if not arrays:
-        return
-    group = hidden.create_group(ARRAYS)
-    for digest, array in arrays.items():
-        group[digest] = stored.get(digest, array.values)
-        stored[digest] = group[digest]
+MakeMain = Callable[[h5py.Group, Output], h5py.Dataset]
+"""Makes the main dataset of an output, empty, in the group that has its name."""
+
+
+def write_record(main: h5py.Dataset, record: str, arrays: Mapping[str, ArrayValue], stored: dict[str, h5py.Dataset]) -> h5py.Dataset:
+    """Put the record and its arrays into the hidden group; an array that is ``stored`` already gets a second name only.
+
+    The record is text of fixed length, so that a part of it can be written again at its place in the file.
+    """
+    hidden: h5py.Group = main.parent[HIDDEN]
+    text = record.encode("ascii")
+    written = hidden.create_dataset(RECORD, data=np.array(text, h5py.string_dtype("utf-8", len(text))))
+    if arrays:
+        group = hidden.create_group(ARRAYS)
+        for digest, array in arrays.items():
+            group[digest] = stored.get(digest, array.values)
+            stored[digest] = group[digest]
+    return written
 
 
 def book_keeping() -> dict[str, str]:

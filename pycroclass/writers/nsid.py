@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from threading import Lock
+from typing import Any, Final, Literal
 
+import distributed
 import h5py
 import sidpy
 
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.provenance import DigestKind, FileStamp
-from pycroclass.writers.atomic import PartialFile, refuse_taken, try_lock, whole_or_nothing
-from pycroclass.writers.blocks import Progress, Tally, Target, store
+from pycroclass.writers.atomic import (
+    PartialFile,
+    copied,
+    journal_of,
+    partial_of,
+    refuse_taken,
+    whole_or_nothing,
+    whole_or_resumable,
+)
+from pycroclass.writers.blocks import Hdf5Target, Job, Progress, Tally, is_distributed, store
+from pycroclass.writers.in_place import Ground, InPlace, lay_out, opened, still_there
+from pycroclass.writers.journal import Blocks, Journal, begin_journal, read_journal
 from pycroclass.writers.layout import COMPLETE, Output, Storage, book_keeping, place_beside, write_record
 from pycroclass.writers.record import Sources
+from pycroclass.writers.run import Run, describe, differences, is_result_of
+from pycroclass.writers.run import digest as digest_of
+from pycroclass.writers.shards import Shards, check_workers_see
 
 GROUP: Final = "Measurement_000/Channel_000"
-_COPY_BYTES: Final = 16 << 20
 
 
 def write(
@@ -30,8 +43,10 @@ def write(
     *,
     group: str = GROUP,
     overwrite: bool = False,
+    resume: bool = False,
     compression: Literal["gzip", "lzf"] | None = None,
     chunks: Literal[True] | tuple[int, ...] | None = None,
+    shard_bytes: int | None = None,
     digest: DigestKind = "sampled",
     progress: Progress | None = None,
 ) -> Path:
@@ -39,7 +54,7 @@ def write(
 
     What several datasets share is computed once. The work goes to ``PATH.partial``, and ``path`` appears when all of it is on disk;
     on any error nothing appears, and a file that was there stays as it was. With an active `distributed.Client` the blocks are
-    computed on its cluster and come here to be written, a bounded number at a time; otherwise they are computed in threads.
+    computed on its cluster, a bounded number at a time; otherwise they are computed in threads.
 
     Parameters
     ----------
@@ -49,13 +64,20 @@ def write(
     group : str
     overwrite : bool
         Replace a file that exists.
+    resume : bool
+        Keep ``PATH.partial`` and its journal ``PATH.partial.journal`` on any error, and go on from them: only blocks that are missing
+        are computed, and the result has the same bits as that of an unbroken run. A file that holds the result of the very same run
+        is left as it is.
     compression : {None, "gzip", "lzf"}
     chunks : None, True or tuple of int
         On disk. ``None``: one piece, unless compressed. ``True``: up to 1 MiB that divide the blocks.
+    shard_bytes : int, optional
+        With an active client, datasets of more bytes are written by the workers to files in ``PATH.shards``, which ``path`` joins into
+        virtual datasets; all workers must see that folder. `pack` makes one plain file of them.
     digest : {"sampled", "full"}
         Of the source files, kept for `replay`.
     progress : callable, optional
-        Called with the number of blocks written and of all blocks.
+        Called with a `Written` after each block; with ``resume`` also for each that is there already.
 
     Returns
     -------
@@ -65,9 +87,13 @@ def write(
     Raises
     ------
     ParameterError, AxisError
-        If there is nothing to write, or a name, an axis or a value is not one that can be written.
+        If there is nothing to write, or a name, an axis or a value is not one that can be written; if a run with ``resume`` is
+        compressed, in chunks, or of data whose origin is not known.
     WriteError
-        If the file exists, cannot be written, is being written by another run, or a source file changed.
+        If the file exists, cannot be written, is being written by another run, or a source file changed; if what is to be gone on
+        with was begun by another run.
+    ClusterError
+        If the cluster was lost.
 
     Examples
     --------
@@ -82,12 +108,30 @@ def write(
     outputs = _outputs(datasets)
     storage = Storage(compression, chunks)
     _check_group(group)
-    refuse_taken(target, overwrite=overwrite)
+    _check_shard_bytes(shard_bytes, storage)
+    if resume:
+        _check_resumable(outputs, storage)
+    else:
+        refuse_taken(target, overwrite=overwrite)
     sources = Sources.of(_stamps(outputs), digest)
     if any(_is_same_file(stamp.path, target) for stamp in sources.stamps):
         raise WriteError(f"{target} is a source of what is to be written. Choose another name, or add to it with append.")
-    with whole_or_nothing(target, overwrite=overwrite) as partial:
-        _fill(partial, "w", lambda file: file.require_group(group), outputs, storage, sources, progress)
+    run = describe(outputs, sources, group)
+    if resume and is_result_of(target, run):
+        _remove_begun(target, run)
+        return target
+    shards = _shards(target, outputs, shard_bytes)
+    task = _Task(outputs, storage, sources, run, progress, lambda file: file.require_group(group))
+    try:
+        with (whole_or_resumable if resume else whole_or_nothing)(target, overwrite=overwrite) as partial:
+            if resume:
+                _go_on(partial, task, run, shards)
+            else:
+                _fill(partial, "w", task, shards)
+    except BaseException:
+        if shards is not None and not journal_of(partial_of(target)).exists():
+            shards.remove()
+        raise
     return target
 
 
@@ -146,46 +190,138 @@ def append(
         places.append(group.name)
         return group
 
+    task = _Task(outputs, storage, sources, None, progress, log_group)
     with whole_or_nothing(target, overwrite=True) as partial:
-        _copy(target, partial)
-        _fill(partial, "r+", log_group, outputs, storage, sources, progress)
+        copied(target, partial)
+        _fill(partial, "r+", task)
     return places[0]
 
 
-def _fill(
-    partial: PartialFile,
-    mode: Literal["w", "r+"],
-    place: Callable[[h5py.File], h5py.Group],
-    outputs: Sequence[Output],
-    storage: Storage,
-    sources: Sources,
-    progress: Progress | None,
-) -> None:
-    """Lay out, compute, record; a main dataset is complete when nothing can go wrong any more."""
-    tally = Tally(partial, sum(output.array.npartitions for output in outputs), progress)
-    with _opened(partial, mode) as file, contextlib.closing(tally):
-        group = place(file)
-        mains = [output.create(group, storage) for output in outputs]
-        store([output.array for output in outputs], [Target(main, tally) for main in mains])
-        sources.refuse_changed()
+@dataclass(frozen=True)
+class _Task:
+    """What one call is to do."""
+
+    outputs: Sequence[Output]
+    storage: Storage
+    sources: Sources
+    run: Run | None
+    progress: Progress | None
+    place: Callable[[h5py.File], h5py.Group]
+
+    def tally(self) -> Tally:
+        return Tally(sum(output.array.npartitions for output in self.outputs), self.progress)
+
+    def record(self, output: Output) -> str:
+        return self.sources.record(output.provenance, output.name, None if self.run is None else digest_of(self.run))
+
+
+def _fill(partial: PartialFile, mode: Literal["w", "r+"], task: _Task, shards: Shards | None = None) -> None:
+    """Lay out, compute, finish; nothing of it is kept when something fails."""
+    if not task.storage.is_one_piece:
+        _fill_through_hdf5(partial, mode, task)
+        return
+    ground = lay_out(partial, mode, task.place, task.outputs, task.record, shards)
+    tally = task.tally()
+    with InPlace.opened(partial, ground) as file:
+        _check_workers(file)
+        with contextlib.closing(tally):
+            store([Job(output.array, file.target(output.name, tally, None)) for output in task.outputs])
+        task.sources.refuse_changed()
+        file.finish()
+
+
+def _fill_through_hdf5(partial: PartialFile, mode: Literal["w", "r+"], task: _Task) -> None:
+    """As `_fill`; a main dataset is complete when nothing can go wrong any more."""
+    tally, lock = task.tally(), Lock()
+    with opened(partial, mode) as file, contextlib.closing(tally):
+        group = task.place(file)
+        mains = [(output, output.create(group, task.storage.make)) for output in task.outputs]
+        store([Job(output.array, Hdf5Target(output.name, main, partial, tally, lock)) for output, main in mains])
+        task.sources.refuse_changed()
         stored: dict[str, h5py.Dataset] = {}
-        for output, main in zip(outputs, mains, strict=True):
-            write_record(main, sources.record(output.provenance, output.name), output.provenance.all_arrays(), stored)
+        for output, main in mains:
+            write_record(main, task.record(output), output.provenance.all_arrays(), stored)
         file.flush()
         partial.sync()
-        for output, main in zip(outputs, mains, strict=True):  # all values are on disk: from here on other readers may take them
+        for output, main in mains:  # all values are on disk: from here on other readers may take them
             output.link_axes(main)
         file.flush()
         partial.sync()
-        for main in mains:
+        for _, main in mains:
             main.attrs[COMPLETE] = True
 
 
-def _opened(partial: PartialFile, mode: Literal["w", "r+"]) -> h5py.File:
-    try:
-        return h5py.File(partial, mode)
-    except OSError as error:
-        raise WriteError(f"nothing can be added to {partial.path.stem}: it is no HDF5 file ({error})") from error
+def _go_on(partial: PartialFile, task: _Task, run: Run, shards: Shards | None) -> None:
+    """Begin, or go on with what was begun: compute what the disk does not hold yet. What it holds is kept when something fails."""
+    tally = task.tally()
+    header, blocks = read_journal(partial.journal) or _begin(partial, task, shards)
+    if header["run"] != run:
+        raise WriteError(
+            f"{partial.path} was begun by a run that is not this one. Not the same: {'; '.join(differences(header['run'], run))}. "
+            f"Go on with what it was begun with, or remove {partial.path} and {partial.journal} to begin anew."
+        )
+    with InPlace.opened(partial, Ground.from_dict(header["ground"])) as file:
+        _check_workers(file)
+        done = still_there(file, task.outputs, blocks, tally)
+        with contextlib.closing(Journal(partial.journal, file.sync)) as journal, contextlib.closing(tally):
+            store([Job(output.array, file.target(output.name, tally, journal), done[output.name]) for output in task.outputs])
+        try:
+            task.sources.refuse_changed()
+        except WriteError:  # nobody knows which blocks are of the old source
+            partial.discard()
+            file.ground.remove_shards(partial.path.parent)
+            raise
+        file.finish()
+
+
+def _begin(partial: PartialFile, task: _Task, shards: Shards | None) -> tuple[dict[str, Any], Blocks]:
+    partial.discard()
+    partial.truncate(0)
+    ground = lay_out(partial, "w", task.place, task.outputs, task.record, shards)
+    header = {"run": task.run, "ground": ground.to_dict()}
+    begin_journal(partial.journal, header)
+    return header, {}
+
+
+def _check_workers(file: InPlace) -> None:
+    if file.ground.shards and is_distributed():
+        check_workers_see(file.folder, file.ground.shards, distributed.default_client())
+
+
+def _shards(target: Path, outputs: Sequence[Output], shard_bytes: int | None) -> Shards | None:
+    if shard_bytes is None or not is_distributed() or all(output.array.nbytes <= shard_bytes for output in outputs):
+        return None
+    n_workers = len(distributed.default_client().scheduler_info(n_workers=-1)["workers"])
+    return Shards(target, max(1, n_workers), shard_bytes)
+
+
+def _remove_begun(target: Path, run: Run) -> None:
+    """Remove what a run that was killed between its last two steps left beside its result."""
+    partial = partial_of(target)
+    begun = read_journal(journal_of(partial))
+    if begun is not None and begun[0]["run"] == run:
+        partial.unlink(missing_ok=True)
+        journal_of(partial).unlink()
+
+
+def _check_resumable(outputs: Sequence[Output], storage: Storage) -> None:
+    if not storage.is_one_piece:
+        raise ParameterError("only results in one piece can be gone on with: pass resume=True without compression and chunks")
+    for output in outputs:
+        if not output.provenance.is_replayable:
+            raise ParameterError(
+                f"nobody can tell whether {output.name!r} will be the same the next time: its data were not read by pycroclass.read, or "
+                "were changed since. Write it without resume=True."
+            )
+
+
+def _check_shard_bytes(shard_bytes: int | None, storage: Storage) -> None:
+    if shard_bytes is None:
+        return
+    if not isinstance(shard_bytes, int) or shard_bytes < 0:
+        raise ParameterError(f"shard_bytes must be None or a number of bytes, got {shard_bytes!r}")
+    if not storage.is_one_piece:
+        raise ParameterError("shards are neither compressed nor in chunks: pass shard_bytes without compression and chunks")
 
 
 def _outputs(datasets: Mapping[str, sidpy.Dataset]) -> list[Output]:
@@ -211,15 +347,6 @@ def _new_log(channel: h5py.Group, name: str) -> h5py.Group:
     group = channel.create_group(f"Log_{name}_{number:03d}")
     group.attrs.update(book_keeping())
     return group
-
-
-def _copy(source: Path, partial: PartialFile) -> None:
-    with open(source, "rb") as original:
-        if not try_lock(original.fileno(), fcntl.LOCK_SH):
-            raise WriteError(f"{source} is open for writing elsewhere, or in this process. Close it first.")
-        shutil.copyfileobj(original, partial, _COPY_BYTES)
-    partial.check()
-    shutil.copymode(source, partial.path)
 
 
 def _real(path: str | os.PathLike[str]) -> Path:

@@ -88,13 +88,17 @@ class Sources:
             return self.stamps[stamp]
         return replace(stamp, digest=digest_dataset(stamp.path, node.parameters["key"]))
 
-    def record(self, tree: Provenance, dataset: str) -> str:
-        """The JSON text that is kept beside a dataset; no name of the machine is in it."""
+    def record(self, tree: Provenance, dataset: str, run: str | None) -> str:
+        """The JSON text that is kept beside a dataset; no name of the machine is in it.
+
+        ``run`` is the digest of all that was computed with it, where it made a file of its own.
+        """
         device = next((node.parameters["device"] for node in tree.walk() if "device" in node.parameters), None)
         return json.dumps(
             {
                 "format": FORMAT,
                 "dataset": dataset,
+                "run": run,
                 "tree": self.digested(tree).to_dict(),
                 "versions": versions(),
                 "device": device,

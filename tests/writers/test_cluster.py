@@ -93,6 +93,6 @@ def test_blocks_in_flight_are_bounded(tmp_path: Path) -> None:
         LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
-        write({"a": dataset}, tmp_path / "out.h5", progress=lambda done, _: ahead.append(len(STARTED) - done))
+        write({"a": dataset}, tmp_path / "out.h5", progress=lambda written: ahead.append(len(STARTED) - written.done))
     assert len(STARTED) == len(ahead) == 140
     assert max(ahead) <= 4

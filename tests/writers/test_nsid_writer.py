@@ -187,7 +187,7 @@ def test_several_datasets_share_one_pass(tmp_path: Path, make: Make) -> None:
     raw = da.zeros((7, 5), chunks=(3, 2)).map_blocks(load, dtype=float, meta=np.empty((0, 0)))
     datasets = {"sum": make(raw.sum(axis=1)), "twice": make(raw * 2), "raw": make(raw), "again": make(raw)}
     seen: list[tuple[int, int]] = []
-    path = write(datasets, tmp_path / "out.h5", progress=lambda done, n: seen.append((done, n)))
+    path = write(datasets, tmp_path / "out.h5", progress=lambda written: seen.append((written.done, written.total)))
     assert len(calls) == raw.npartitions
     n_blocks = sum(dataset.npartitions for dataset in datasets.values())
     assert seen == [(i + 1, n_blocks) for i in range(n_blocks)]
