@@ -12,7 +12,7 @@ import torch
 
 from pycroclass import operators as pc
 from pycroclass.geometry import Geometry
-from pycroclass.networks import ImageResNet, SpectrumResNet
+from pycroclass.networks import HitNetwork, ImageResNet, SpectrumResNet, UNet
 from pycroclass.operator import Operator
 from pycroclass.spec import Axis, Spec
 
@@ -39,6 +39,7 @@ DATA: Final = {
     "diffraction": poisson(Axis("scan_y", 3, "spatial"), Axis("scan_x", 4, "spatial"), KY, KX, dtype="float64"),
     "spectra": poisson(ENERGY, Y, X, dtype="float32"),
     "complex": poisson(FRAME, Y, X, dtype="complex64"),
+    "squares": poisson(Axis("frame", 5, "temporal"), Axis("y", 61, "spatial", units="nm"), Axis("x", 61, "spatial", units="nm")),
 }
 """Values and spec by name; items are not always last, and there are channels, float64 and complex values among them."""
 
@@ -53,6 +54,8 @@ def seeded(network: Callable[..., torch.nn.Module], **parameters: int) -> dict[s
 
 IMAGE_RESNET: Final = {"n_classes": 2}
 SPECTRUM_RESNET: Final = {"n_classes": 3, "length": 15}
+UNET: Final = {"n_classes": 3, "width": 4, "depth": 2}
+HIT_NETWORK: Final = {"size": 61}
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ CASES: Final = [
     Case(pc.Bin((2, 3), "mean"), "colours"),
     Case(pc.Cast("float64"), "frames"),
     Case(pc.Classify("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit"), embedding=True), "frames"),
+    Case(pc.Classify("hit_network", HIT_NETWORK, seeded(HitNetwork, **HIT_NETWORK), classes=("miss", "hit")), "squares"),
+    Case(pc.Classify("unet", UNET, seeded(UNet, **UNET), classes=("a", "b", "c"), embedding=True), "frames"),
     Case(pc.Clip(15, 25), "frames"),
     Case(pc.Crop((5, 7)), "colours"),
     Case(pc.Crop(6, centre="beam"), "frames"),

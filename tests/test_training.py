@@ -203,6 +203,11 @@ def test_refuses_labels_that_do_not_fit() -> None:
         train(spectra()[0].sum(axis=2), NetworkClassifier("resnet_spectrum"))
 
 
+def test_refuses_to_train_a_network_that_sorts_pixels() -> None:
+    with pytest.raises(ParameterError, match="unet sorts pixels"):
+        train(frames()[0], NetworkClassifier("unet", parameters={"width": 2}))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
