@@ -31,7 +31,7 @@ _turns: Final[defaultdict[torch.device, threading.Lock]] = defaultdict(threading
 _of_thread: Final = threading.local()
 
 
-def batch_size(device: torch.device, item_bytes: int, workspace: int) -> int:
+def batch_size(device: torch.device, item_bytes: int, workspace: Callable[[], int]) -> int:
     """How many items are computed at once: what stays in the cache of a CPU, what the memory of a GPU holds.
 
     Parameters
@@ -39,13 +39,13 @@ def batch_size(device: torch.device, item_bytes: int, workspace: int) -> int:
     device : torch.device
     item_bytes : int
         Of one item as it is computed with.
-    workspace : int
-        Bytes that one item needs while it is computed.
+    workspace : callable
+        Gives the bytes that one item needs while it is computed; asked for a GPU only.
     """
     if device.type == "cpu":
         return max(1, CACHE_BYTES // max(1, item_bytes))
     memory: int = torch.cuda.get_device_properties(device).total_memory  # not what is free just now: equal GPUs give equal batches
-    return max(1, int(MEMORY_SHARE * memory) // max(1, workspace))
+    return max(1, int(MEMORY_SHARE * memory) // max(1, workspace()))
 
 
 def on_device(block: torch.Tensor, forward: Forward, device: torch.device, n: int) -> dict[str, npt.NDArray[Any]]:

@@ -260,7 +260,7 @@ class _Reduce(BlockTask):
 
     def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> tuple[int, State | None]:
         size = 4 * math.prod(self.usable.core)
-        n = self.execution.batch(size, 4 * size)
+        n = self.execution.batch(size, lambda: 4 * size)
         device = self.execution.resolve()
         outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -83,7 +84,7 @@ class Execution:
             raise ParameterError(f"device {self.device!r} was asked for, but no CUDA device is available; use 'cpu' or 'auto'")
         return device
 
-    def batch(self, item_bytes: int, workspace: int) -> int:
+    def batch(self, item_bytes: int, workspace: Callable[[], int]) -> int:
         """How many items are computed at once, given the bytes of one as float32 and what it needs while it is computed."""
         if self.batch_bytes is not None:
             return max(1, self.batch_bytes // max(1, item_bytes))
@@ -212,16 +213,17 @@ class Stage:
         """As a call, on a block that ``read`` gives piece by piece: slabs of a few items, and of those only what is needed."""
         device = self.execution.resolve()
         window = self.window or (slice(None),) * len(self.core)
-        n = self.batch if device.type == "cpu" else max(1, math.prod(navigation))
+        n_batch = self.batch
+        n_slab = n_batch if device.type == "cpu" else max(1, math.prod(navigation))
         answer: dict[str, NDArray] = {}
         with single_threaded(), torch.inference_mode(), computing_in(self.execution.precision):
-            for rows, batches in slabs(navigation, n):
+            for rows, batches in slabs(navigation, n_slab):
                 with timed("read"):
                     slab = read((rows, *(slice(None),) * (len(navigation) - 1), *window) if navigation else window)
                 flat = slab.reshape(-1, *slab.shape[len(navigation) :])
                 first = batches[0][0]
                 for a, b in batches:
-                    for name, values in self._compute(flat[a - first : b - first], _some(items, a, b), device).items():
+                    for name, values in self._compute(flat[a - first : b - first], _some(items, a, b), device, n_batch).items():
                         if name not in answer:
                             answer[name] = np.empty((math.prod(navigation), *values.shape[1:]), values.dtype)
                         answer[name][a:b] = values
@@ -232,9 +234,9 @@ class Stage:
         """How many items are computed at once."""
         window = self.window or (slice(None),) * len(self.core)
         size = 4 * math.prod(len(range(axis.size)[s]) for s, axis in zip(window, self.source.only(self.core).axes, strict=True))
-        return self.execution.batch(size, self.workspace)
+        return self.execution.batch(size, lambda: self.workspace)
 
-    @property
+    @cached_property
     def workspace(self) -> int:
         """Bytes that one item needs while it is computed: those of the operator that needs most."""
         item = self.source.only(self.core)
@@ -244,7 +246,7 @@ class Stage:
             item = next(iter(step.outputs.values()))
         return max(needed if self.window is None else needed[2:], default=0)
 
-    def _compute(self, batch: NDArray, items: Items, device: torch.device) -> dict[str, NDArray]:
+    def _compute(self, slab: NDArray, items: Items, device: torch.device, n_batch: int) -> dict[str, NDArray]:
         steps = self.steps if self.window is None else self.steps[1:]
         dtypes = {name: spec.dtype for name, spec in self.steps[-1].outputs.items()}
 
@@ -255,7 +257,7 @@ class Stage:
                 results = step(tensor if step.operator.moves_only else computable(tensor), _some(items, a, b))
             return results
 
-        results = on_device(to_tensor(batch), forward, device, self.batch)
+        results = on_device(to_tensor(slab), forward, device, n_batch)
         return {name: values.astype(dtypes[name], copy=False) for name, values in results.items()}
 
 

@@ -58,8 +58,8 @@ def test_other_errors_pass() -> None:
 
 
 def test_batches_on_a_cpu_fit_the_cache() -> None:
-    assert batch_size(CPU, CACHE_BYTES // 8, 10**12) == 8
-    assert batch_size(CPU, 10 * CACHE_BYTES, 1) == 1
+    assert batch_size(CPU, CACHE_BYTES // 8, lambda: 10**12) == 8
+    assert batch_size(CPU, 10 * CACHE_BYTES, lambda: 1) == 1
 
 
 def test_threads_add_up_and_inner_phases_are_not_counted_twice() -> None:
