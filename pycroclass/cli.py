@@ -1,24 +1,24 @@
-"""The command line: ``pycroclass info | plan | run | train | replay | formats | demo``."""
+"""The command line: ``pycroclass info | plan | run | pack | train | replay | formats | demo``."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from pycroclass._version import __version__
-from pycroclass.errors import PycroclassError, ReadError, WriteError
+from pycroclass.errors import ParameterError, PycroclassError, WriteError
 
 if TYPE_CHECKING:
+    import distributed
     import sidpy
 
     from pycroclass.stage import Execution
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+_SHARD_BYTES: Final = 1 << 30
 
 Files = Annotated[list[str], typer.Argument(help="Files, folders or globs; FILE.h5::/path names one dataset of an HDF5 file.")]
 Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
@@ -106,24 +107,59 @@ def run(
     device: Device = "auto",
     size: Size = None,
     fit: Fit = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler, tcp://…")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Compute on the dask cluster at this address, tcp://…", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Compute in so many processes of one thread each.", show_default=False)] = None,
+    gpus: Annotated[str | None, typer.Option(help="Compute in one process for each GPU: all, or numbers such as 0,1.")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Folder for a log file of each worker.")] = None,
+    shard_bytes: Annotated[
+        int | None, typer.Option(help="Results larger than this are written by the workers; 0: never.  [default: 1 GiB on a cluster]")
+    ] = None,
     digest: Annotated[str, typer.Option(help="sampled or full: how sources are recognised later.")] = "sampled",
+    on_error: Annotated[str, typer.Option(help="skip or stop: what a bad file means for those behind it.")] = "skip",
+    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away and begin anew.")] = False,
     overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what is left to do.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output, for machines.")] = False,
 ) -> None:
-    """Run a recipe over files and write the results, with their provenance, to NSID files."""
-    from pycroclass.readers import read
-    from pycroclass.recipe import Recipe
-    from pycroclass.writers import write
+    """Run a recipe over files and write the results, with their provenance, to NSID files.
 
+    The same command goes on with a run that was cut off. Exit code 0: all files done; 1: some failed; 2: none is done; 130 or 143:
+    stopped by Ctrl-C or SIGTERM.
+    """
+    from pycroclass.batch import Settings, jobs, run_batch
+    from pycroclass.interrupt import Interrupt
+    from pycroclass.progress import JsonLines, Reporter, Spoken
+    from pycroclass.recipe import Recipe
+
+    _one_of("--on-error", on_error, ("skip", "stop"))
+    todo = jobs(files, output)
     loaded = Recipe.load(recipe)
-    with _client(scheduler):
-        for file, path in _outputs(files, output, overwrite):
-            name, dataset = _choose(file, key or loaded.dataset, read(file, size=size, fit=fit))  # type: ignore[arg-type]  # checked there
-            with _progress(f"{Path(file).name} ▸ {name}") as progress:
-                results = loaded.apply(dataset, execution=_execution(device))
-                write(results, path, overwrite=overwrite, digest=digest, progress=progress)  # type: ignore[arg-type]  # checked there
-            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in results.items())
-            out.print(f"{path}: {shapes}", highlight=False, markup=False, soft_wrap=True)
+    with _client(scheduler, workers, gpus, log_dir, is_quiet=quiet or as_json) as client:
+        settings = Settings(
+            key=key,
+            size=size,
+            fit=fit,  # type: ignore[arg-type]  # read checks it
+            execution=_execution(device),
+            digest=digest,  # type: ignore[arg-type]  # write checks it
+            shard_bytes=(_SHARD_BYTES if client and shard_bytes is None else shard_bytes) or None,
+            overwrite=overwrite,
+            restart=restart,
+            on_error=on_error,  # type: ignore[arg-type]  # checked above
+        )
+        reporter: Reporter = JsonLines(out) if as_json else Spoken(out, err, is_quiet=quiet)
+        interrupt = Interrupt(lambda _: err.print("stopping behind the block in hand; once more ends at once", soft_wrap=True))
+        with interrupt.listening():
+            summary = run_batch(loaded, todo, settings, report=reporter, interrupt=interrupt, client=client)
+        reporter.close(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def pack(file: Path, output: Path, overwrite: Overwrite = False) -> None:
+    """Make one plain file of a result whose large datasets lie in shards."""
+    from pycroclass.writers import pack as pack_file
+
+    out.print(f"wrote {pack_file(file, output, overwrite=overwrite)}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -222,32 +258,15 @@ def _complain(error: Exception) -> None:
 
 
 def _choose(file: str, key: str | None, datasets: dict[str, sidpy.Dataset] | None = None) -> tuple[str, sidpy.Dataset]:
-    """The dataset of that key, which the end of its path may stand for; without a key the only one, or that of the images."""
+    from pycroclass.batch import choose
     from pycroclass.readers import read
 
-    datasets = read(file) if datasets is None else datasets
-    if key is None and len(datasets) == 1:
-        return next(iter(datasets.items()))
-    if key is None and "image" in datasets:
-        key = "image"
-    endings = [name for name in datasets if key and name.endswith(f"/{key}")]
-    key = endings[0] if key not in datasets and len(endings) == 1 else key
-    if key is None or key not in datasets:
-        asked = f"no dataset {key!r}" if key else "several datasets"
-        raise ReadError(f"{file} has {asked}; name one with --key: {', '.join(datasets)}")
-    return key, datasets[key]
+    return choose(file, key, read(file) if datasets is None else datasets)
 
 
-def _outputs(files: list[str], output: Path, overwrite: bool) -> list[tuple[str, Path]]:
-    """Where each file's results go, checked before anything is computed."""
-    paths = [output] if len(files) == 1 else [output / f"{Path(file.split('::')[0]).stem}.h5" for file in files]
-    if len(set(paths)) != len(paths):
-        raise WriteError("several inputs have the same name, their results would overwrite each other; run them one by one")
-    if existing := [str(path) for path in paths if path.exists() and not overwrite]:
-        raise WriteError(f"{', '.join(existing)} exists already; choose another output or say --overwrite")
-    if len(files) > 1:
-        output.mkdir(parents=True, exist_ok=True)
-    return list(zip(files, paths, strict=True))
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ParameterError(f"{option} must be {' or '.join(known)}, got {value!r}")
 
 
 def _execution(device: str) -> Execution:
@@ -259,22 +278,33 @@ def _execution(device: str) -> Execution:
 
 
 @contextmanager
-def _client(scheduler: str | None) -> Iterator[None]:
-    if scheduler is None:
-        yield
+def _client(
+    scheduler: str | None, workers: int | None, gpus: str | None, log_dir: Path | None, *, is_quiet: bool
+) -> Iterator[distributed.Client | None]:
+    """The client of the cluster that was asked for, if any."""
+    asked = [name for name, value in (("--scheduler", scheduler), ("--workers", workers), ("--gpus", gpus)) if value is not None]
+    if len(asked) > 1:
+        raise ParameterError(f"{' and '.join(asked)} exclude each other; say one of them")
+    if not asked:
+        if log_dir is not None:
+            raise ParameterError("--log-dir is for the logs of workers; say --workers, --gpus or --scheduler too")
+        yield None
         return
-    from distributed import Client
+    from pycroclass import cluster
 
-    with Client(scheduler):
-        yield
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes as an error
+    if scheduler is not None:
+        connection = cluster.cluster_at(scheduler)
+    elif workers is not None:
+        connection = cluster.cluster_of_processes(workers)
+    else:
+        connection = cluster.cluster_of_gpus(cluster.gpu_numbers(gpus or "all"))
+    with connection as client:
+        if log_dir is not None:
+            client.register_plugin(cluster.WorkerLogs(log_dir))
+        if not is_quiet:
+            err.print(cluster.describe(client), markup=False, highlight=False, soft_wrap=True)
+        yield client
 
 
 def _describe(file: str, datasets: dict[str, sidpy.Dataset]) -> Table:

@@ -11,6 +11,7 @@
     ├── BundleError (ValueError)          a bundle that is damaged or does not fit the data
     ├── RecipeError (ValueError)          a recipe or provenance record that cannot be understood
     ├── ReplayError (ValueError)          a result that cannot be computed again
+    ├── ClusterError (ConnectionError)    a dask cluster that cannot be reached or was lost
     └── MissingDependencyError (ImportError)   an optional package that is not installed
 
 A message says what was got, what was wanted and what to do.
@@ -53,6 +54,10 @@ class RecipeError(PycroclassError, ValueError):
 
 class ReplayError(PycroclassError, ValueError):
     """A result cannot be computed again from what its file says."""
+
+
+class ClusterError(PycroclassError, ConnectionError):
+    """A dask cluster cannot be reached, was lost, or cannot run a task."""
 
 
 class MissingDependencyError(PycroclassError, ImportError):

@@ -93,12 +93,19 @@ class Recipe:
         """Whether the pipeline holds estimators."""
         return any(isinstance(step, Estimator) for step in self.pipeline)
 
-    def apply(self, dataset: sidpy.Dataset, *, execution: Execution | None = None) -> dict[str, sidpy.Dataset]:
-        """Lazy results by name. Estimators are fitted now; nothing else computes."""
+    def fit(self, dataset: sidpy.Dataset, *, execution: Execution | None = None) -> Pipeline:
+        """The pipeline with its estimators fitted to a dataset."""
+        return fit(self.pipeline, dataset, nonfinite=self.nonfinite, execution=execution)
+
+    def apply(
+        self, dataset: sidpy.Dataset, *, model: Pipeline | None = None, execution: Execution | None = None
+    ) -> dict[str, sidpy.Dataset]:
+        """Lazy results by name. Estimators are fitted now, unless the fitted pipeline is given; nothing else computes."""
         if self.bundle:
             results = classify(dataset, Bundle.load(self.bundle), execution=execution)
         else:
-            model = fit(self.pipeline, dataset, nonfinite=self.nonfinite, execution=execution) if self.needs_fit else self.pipeline
+            if model is None:
+                model = self.fit(dataset, execution=execution) if self.needs_fit else self.pipeline
             result = run(model, dataset, execution=execution)
             results = result if isinstance(result, dict) else {_name(result): result}
         if self.mean_by_label:

@@ -80,6 +80,10 @@ def test_run_and_replay(call, stack: Path, tmp_path: Path) -> None:  # type: ign
     code, out, _ = call("replay", output)
     assert code == 0
     assert "identical" in out
+    code, out, _ = call("run", path, stack, "-o", output)
+    assert code == 0
+    assert "already done" in out
+    path.write_text("dataset: entry/data\npipeline:\n  - Log1p\n")
     code, _, err = call("run", path, stack, "-o", output)
     assert code == 2
     assert "exists already" in err

@@ -29,8 +29,26 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
-RIM = {"sid", "precision", "readers", "writers", "api", "simulate", "training", "replay", "recipe", "pictures", "planning", "demo", "cli"} | {"earlier", "class_counts", "batch"}
-DASK = {"source", "engine", "passes", "summaries"} | RIM
+RIM = {
+    "sid",
+    "precision",
+    "readers",
+    "writers",
+    "api",
+    "simulate",
+    "training",
+    "replay",
+    "recipe",
+    "pictures",
+    "planning",
+    "demo",
+    "cli",
+} | {
+    "earlier",
+    "class_counts",
+    "batch",
+}
+DASK = {"source", "engine", "passes", "summaries", "cluster"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 
 
