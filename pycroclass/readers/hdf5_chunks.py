@@ -127,9 +127,8 @@ def _one_piece(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
 
 def _rows(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
     rows = array("q")
-    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks)]
-    strides = [math.prod(grid[d + 1 :]) for d in range(len(grid))]
-    steps = [*zip(dataset.chunks, strides)]
+    grid = tuple(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks))
+    steps = [*zip(dataset.chunks, _strides(grid, 1))]
 
     def note(found: Any) -> None:
         number = sum(start // chunk * stride for start, (chunk, stride) in zip(found.chunk_offset, steps))
@@ -208,7 +207,7 @@ class _Regions:
         self._layout = layout
         self._scratch = Scratch()
         self._seen: set[int] = set()
-        self._kept: dict[int, tuple[Bytes, int, Wanted]] = {}
+        self._kept: dict[int, Bytes] = {}
         self._is_keeping = False
 
     def __call__(self, region: tuple[slice, ...]) -> npt.NDArray[Any]:
@@ -224,7 +223,7 @@ class _Regions:
                 try:
                     self._read(number, source, out[target])
                 except (ValueError, RuntimeError, struct.error) as error:
-                    raise ValueError(f"the values at {target} of {bounds} are damaged: {error}") from error
+                    raise ValueError(f"chunk {number} of those of shape {layout.chunk_shape} is damaged: {error}") from error
             self._forget_all_but(numbers)
         return out
 
@@ -243,20 +242,25 @@ class _Regions:
 
     def _plain(self, offset: int, source: Bounds, out: npt.NDArray[Any]) -> None:
         """Bytes that are the values: only the runs under the region are read."""
-        shape, dtype = self._layout.chunk_shape, self._layout.dtype
-        strides = [math.prod(shape[d + 1 :]) * dtype.itemsize for d in range(len(shape))]
-        inner = _n_outer(source, strides, dtype)
-        offset += sum(start * stride for (start, _), stride in zip(source, strides))
-        n_bytes = dtype.itemsize + sum((stop - start - 1) * stride for (start, stop), stride in zip(source[inner:], strides[inner:]))
-        for index in np.ndindex(*out.shape[:inner]):
-            place = offset + sum(i * stride for i, stride in zip(index, strides))
-            target = out[index]
-            if target.nbytes == n_bytes and target.dtype == dtype and target.flags.c_contiguous:
-                self._fetch(place, target.reshape(-1).view(np.uint8))
-                continue
-            data = self._scratch("raw", n_bytes)
+        strides = _strides(self._layout.chunk_shape, self._layout.dtype.itemsize)
+        self._gather(offset + sum(start * stride for (start, _), stride in zip(source, strides)), strides, out)
+
+    def _gather(self, place: int, strides: tuple[int, ...], out: npt.NDArray[Any]) -> None:
+        dtype = self._layout.dtype
+        run, gap = _extent(out.shape, strides, dtype.itemsize)
+        if out.nbytes == run and out.dtype == dtype and out.flags.c_contiguous:
+            self._fetch(place, out.reshape(-1).view(np.uint8))
+        elif run <= _RUN and gap <= _GAP:
+            data = self._scratch("raw", run)
             self._fetch(place, data)
-            target[...] = np.ndarray(target.shape, dtype, data, strides=strides[inner:])
+            out[...] = np.ndarray(out.shape, dtype, data, strides=strides)
+        elif out.ndim > 1 and (gap > _GAP or strides[0] > _RUN):
+            for i in range(len(out)):
+                self._gather(place + i * strides[0], strides[1:], out[i])
+        else:
+            n = _RUN // strides[0]
+            for i in range(0, len(out), n):
+                self._gather(place + i * strides[0], strides, out[i : i + n])
 
     def _decoded(self, number: int, offset: int, size: int, mask: int, source: Bounds, out: npt.NDArray[Any]) -> None:
         layout = self._layout
@@ -271,21 +275,20 @@ class _Regions:
             unshuffle(planes, out, is_big_endian=dtype.str[0] == ">")
 
     def _chunk(self, number: int, offset: int, size: int, mask: int, wanted: Wanted) -> Bytes:
+        """The chunk decoded; it is kept once a second region has asked for the same one."""
+        if number in self._kept:
+            return self._kept[number]
         layout = self._layout
-        kept = self._kept.get(number)
-        if kept is not None and kept[1] == mask and kept[2][0] <= wanted[0] and wanted[1] <= kept[2][1]:
-            return kept[0]
-        self._is_keeping = self._is_keeping or number in self._seen
         n_bytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+        self._is_keeping = self._is_keeping or number in self._seen
         keep = self._is_keeping and (len(self._kept) + 1) * n_bytes <= _KEPT
-        wanted = (0, n_bytes) if keep else wanted
         scratch = Scratch() if keep else self._scratch
         data = scratch("stored", size)
         self._fetch(offset, data)
         with timed("decode"):
-            data = layout.pipeline.decode(data, n_bytes, mask, wanted, scratch)
+            data = layout.pipeline.decode(data, n_bytes, mask, (0, n_bytes) if keep else wanted, scratch)
         if keep:
-            self._kept[number] = data, mask, wanted
+            self._kept[number] = data
         return data
 
     def _fetch(self, offset: int, out: Bytes) -> None:
@@ -299,9 +302,8 @@ class _Regions:
                 n_read += n
 
     def _forget_all_but(self, numbers: Sequence[int]) -> None:
-        """Keep chunks only once a second region has asked for one of them."""
         self._seen = set(numbers)
-        self._kept = {number: kept for number, kept in self._kept.items() if number in self._seen}
+        self._kept = {number: data for number, data in self._kept.items() if number in self._seen}
 
 
 def _overlaps(layout: Layout, bounds: Bounds) -> Iterator[tuple[int, Bounds, tuple[slice, ...]]]:
@@ -325,15 +327,14 @@ def _wanted(shape: tuple[int, ...], source: Bounds, itemsize: int) -> Wanted:
     return first * itemsize, (last + 1) * itemsize
 
 
-def _n_outer(source: Bounds, strides: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """How many of the first axes are walked, so that few bytes between the runs of the others are read in vain."""
-    run, is_ready = dtype.itemsize, dtype.isnative
-    for d in reversed(range(len(source))):
-        n = source[d][1] - source[d][0]
-        gap = strides[d] - run if n > 1 else 0
-        longer = run + (n - 1) * strides[d]
-        is_ready = is_ready and gap == 0  # the bytes are read to where the values belong
-        if d + 1 < len(source) and (gap > _GAP or (longer > _RUN and not is_ready)):
-            return d + 1
-        run = longer
-    return 0
+def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    return tuple(math.prod(shape[d + 1 :]) * itemsize for d in range(len(shape)))
+
+
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
+    """Bytes from the first value of a region to the end of the last, and the longest run between that is not part of it."""
+    run, gap = itemsize, 0
+    for n, stride in zip(reversed(shape), reversed(strides)):
+        gap = max(gap, stride - run if n > 1 else 0)
+        run += (n - 1) * stride
+    return run, gap

@@ -120,8 +120,10 @@ class Pipeline:
             If the data are damaged.
         """
         active = [step for i, step in enumerate(self.steps) if step and not mask >> i & 1]
+        is_in_place = not self.is_shuffled(mask)
         for i in reversed(range(len(active))):
-            data = active[i].undo(data, n_bytes + sum(step.n_added for step in active[:i]), wanted, scratch)
+            n = n_bytes + sum(step.n_added for step in active[:i])
+            data = active[i].undo(data, n, wanted if i == 0 and is_in_place else (0, n), scratch)
         return _of_length(data, n_bytes)
 
     def is_shuffled(self, mask: int) -> bool:

@@ -38,6 +38,8 @@ FILTERS: Final[dict[str, Mapping[str, Any]]] = {
     "lz4 small blocks": hdf5plugin.LZ4(nbytes=128),
     "bitshuffle": hdf5plugin.Bitshuffle(cname="none"),
     "bitshuffle lz4": hdf5plugin.Bitshuffle(cname="lz4"),
+    "shuffle bitshuffle lz4": {**hdf5plugin.Bitshuffle(nelems=16, cname="lz4"), "shuffle": True},
+    "bitshuffle lz4 fletcher32": {**hdf5plugin.Bitshuffle(nelems=16, cname="lz4"), "fletcher32": True},
     "bitshuffle lz4 small blocks": hdf5plugin.Bitshuffle(nelems=16, cname="lz4"),
     "bitshuffle zstd small blocks": hdf5plugin.Bitshuffle(nelems=16, cname="zstd"),
     **{f"blosc {coder}": hdf5plugin.Blosc(cname=coder) for coder in ("blosclz", "lz4", "lz4hc", "zlib", "zstd")},
@@ -119,7 +121,7 @@ def test_as_hdf5_reads_it(tmp_path: Path, name: str, case: Any, dtype: str, n_le
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
-@given(stored(), st.sampled_from([0, 64, 1 << 20]), st.sampled_from([1, 64, 1 << 20]))
+@given(stored(), st.sampled_from([0, 64, 1 << 20]), st.sampled_from([16, 64, 1 << 20]))
 def test_one_piece(tmp_path: Path, dtype: str, case: Any, gap: int, run: int) -> None:
     shape, _, regions = case
     path = tmp_path / "a.h5"
