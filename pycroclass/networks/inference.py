@@ -96,7 +96,7 @@ class NarrowConvolution(nn.Module):
         weight = convolution.weight.new_zeros(self.n_columns, *convolution.weight.shape[:3], width + self.n_columns - 1)
         for column in range(self.n_columns):
             weight[column, ..., column : column + width] = convolution.weight
-        self.weight = nn.Buffer(weight.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        self.weight = nn.Buffer(weight.flatten(0, 1).to(memory_format=torch.channels_last))
         bias = convolution.weight.new_zeros(n_out) if convolution.bias is None else convolution.bias
         self.bias = nn.Buffer(bias.repeat(self.n_columns))
         self.affine: torch.Tensor | None
