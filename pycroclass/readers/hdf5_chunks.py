@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pycroclass.profile import timed
 from pycroclass.readers.hdf5_filters import Bytes, Pipeline, Scratch, Wanted, unshuffle
 
-SMALLEST: Final = 4096
+SMALLEST: Final = 16 << 10
 """Bytes of a chunk below which HDF5 itself is faster."""
 _GAP: Final = 16 << 10  # bytes that are read and left out sooner than to ask the system once more
 _RUN: Final = 1 << 20  # bytes that stay in the cache until the values are copied out of them
@@ -60,7 +60,7 @@ class Chunks:
 
     def find(self, number: int) -> tuple[int, int, int] | None:
         """Offset, size and mask of a chunk; ``None`` if it was never written."""
-        i = int(np.searchsorted(self.numbers, number))
+        i = int(self.numbers.searchsorted(number))
         if i == len(self.numbers) or self.numbers[i] != number:
             return None
         return int(self.offsets[i]), int(self.sizes[i]), int(self.masks[i])
@@ -205,6 +205,8 @@ class _Regions:
     def __init__(self, file: io.FileIO, layout: Layout) -> None:
         self._file = file
         self._layout = layout
+        self._strides = _strides(layout.chunk_shape, layout.dtype.itemsize)
+        self._n_bytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
         self._scratch = Scratch()
         self._seen: set[int] = set()
         self._kept: dict[int, Bytes] = {}
@@ -236,16 +238,13 @@ class _Regions:
             self._decoded(number, *found, source, out)
         else:
             offset, size, _ = found
-            if size != math.prod(layout.chunk_shape) * layout.dtype.itemsize:
-                raise ValueError(f"it has {size} bytes")
-            self._plain(offset, source, out)
-
-    def _plain(self, offset: int, source: Bounds, out: npt.NDArray[Any]) -> None:
-        """Bytes that are the values: only the runs under the region are read."""
-        strides = _strides(self._layout.chunk_shape, self._layout.dtype.itemsize)
-        self._gather(offset + sum(start * stride for (start, _), stride in zip(source, strides)), strides, out)
+            if size != self._n_bytes:
+                raise ValueError(f"it has {size} bytes, wanted {self._n_bytes}")
+            first = sum(start * stride for (start, _), stride in zip(source, self._strides))
+            self._gather(offset + first, self._strides, out)
 
     def _gather(self, place: int, strides: tuple[int, ...], out: npt.NDArray[Any]) -> None:
+        """Bytes that are the values: only the runs under the region are read."""
         dtype = self._layout.dtype
         run, gap = _extent(out.shape, strides, dtype.itemsize)
         if out.nbytes == run and out.dtype == dtype and out.flags.c_contiguous:
@@ -265,7 +264,8 @@ class _Regions:
     def _decoded(self, number: int, offset: int, size: int, mask: int, source: Bounds, out: npt.NDArray[Any]) -> None:
         layout = self._layout
         shape, dtype, pipeline = layout.chunk_shape, layout.dtype, layout.pipeline
-        data = self._chunk(number, offset, size, mask, _wanted(shape, source, dtype.itemsize))
+        first, last = (sum(i * stride for i, stride in zip(ends, self._strides)) for ends in zip(*((a, b - 1) for a, b in source)))
+        data = self._chunk(number, offset, size, mask, (first, last + dtype.itemsize))
         inside = tuple(slice(*bound) for bound in source)
         if not pipeline.is_shuffled(mask):
             out[...] = data.view(dtype).reshape(shape)[inside]
@@ -278,15 +278,14 @@ class _Regions:
         """The chunk decoded; it is kept once a second region has asked for the same one."""
         if number in self._kept:
             return self._kept[number]
-        layout = self._layout
-        n_bytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+        n_bytes = self._n_bytes
         self._is_keeping = self._is_keeping or number in self._seen
         keep = self._is_keeping and (len(self._kept) + 1) * n_bytes <= _KEPT
         scratch = Scratch() if keep else self._scratch
         data = scratch("stored", size)
         self._fetch(offset, data)
         with timed("decode"):
-            data = layout.pipeline.decode(data, n_bytes, mask, (0, n_bytes) if keep else wanted, scratch)
+            data = self._layout.pipeline.decode(data, n_bytes, mask, (0, n_bytes) if keep else wanted, scratch)
         if keep:
             self._kept[number] = data
         return data
@@ -318,13 +317,6 @@ def _overlaps(layout: Layout, bounds: Bounds) -> Iterator[tuple[int, Bounds, tup
             source.append((first - i * chunk, last - i * chunk))
             target.append(slice(first - start, last - start))
         yield number, tuple(source), tuple(target)
-
-
-def _wanted(shape: tuple[int, ...], source: Bounds, itemsize: int) -> Wanted:
-    """First byte of a chunk that a part of it needs, and the one after the last."""
-    first = int(np.ravel_multi_index([start for start, _ in source], shape))
-    last = int(np.ravel_multi_index([stop - 1 for _, stop in source], shape))
-    return first * itemsize, (last + 1) * itemsize
 
 
 def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

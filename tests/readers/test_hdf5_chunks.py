@@ -333,7 +333,7 @@ def test_one_wrong_byte_is_seen_by_checksums(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
 @given(st.binary(max_size=40), st.floats(0, 1), st.floats(0, 1))
 def test_no_damage_crashes_or_gives_other_sizes(tmp_path: Path, name: str, noise: bytes, where: float, cut: float) -> None:
     path = tmp_path / "a.h5"
