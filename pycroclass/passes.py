@@ -26,7 +26,8 @@ from pycroclass.profile import timed
 from pycroclass.reduction import Reduction, State, hash_uniform
 from pycroclass.source import Load
 from pycroclass.spec import Domain, Spec
-from pycroclass.stage import CHANNEL, Execution, computable, single_threaded, slabs, to_tensor
+from pycroclass.stage import CHANNEL, Execution, computable, slabs, to_tensor
+from pycroclass.threads import single_threaded
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pycroclass.errors import AxisError
+from pycroclass.profile import Phase
 from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
 
@@ -38,6 +39,35 @@ def thumbnails(datasets: Mapping[str, sidpy.Dataset]) -> Figure:
         axes = figure.add_subplot(-(-n // columns), columns, i)
         draw(axes, dataset)
         axes.set_title(name, fontsize=8, wrap=True, parse_math=False)
+    return figure
+
+
+def phases(spent: Mapping[Phase, float], elapsed: float, n_threads: int) -> Figure:
+    """Where the time of a run went: a bar for each phase, and for what its threads spent on none of them.
+
+    Parameters
+    ----------
+    spent : mapping of phase to float
+        Seconds, those of all threads added, as `pycroclass.profile.collect` gives them.
+    elapsed : float
+        Seconds from begin to end.
+    n_threads : int
+        That could work at the same time.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    available = max(elapsed * n_threads, sum(spent.values()))
+    bars: dict[str, float] = {**spent, "other or idle": available - sum(spent.values())}
+    figure = Figure(figsize=(7, 0.5 * len(bars) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    places = axes.barh(list(bars), list(bars.values()), color=[*(f"C{i}" for i in range(len(spent))), "lightgrey"])
+    axes.bar_label(places, [f"{seconds:.3g} s, {seconds / max(available, 1e-9):.0%}" for seconds in bars.values()], padding=4, fontsize=9)
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds of all threads", title=f"{elapsed:.3g} s on {n_threads} threads")
+    axes.margins(x=0.22)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -6,7 +6,6 @@ Planning is pure: it looks at a pipeline and a `Spec`, never at data. `engine` i
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,11 +24,9 @@ from pycroclass.profile import timed
 from pycroclass.reduction import Estimator
 from pycroclass.source import Load
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
+from pycroclass.threads import single_threaded
 
 NDArray = npt.NDArray[Any]
-_threads_lock: Final = threading.Lock()
-_threads_before: Final[list[int]] = []
-"""The number of threads to go back to, and one entry for each task that runs now."""
 CHANNEL: Final = Axis("channel", 1, kind=AxisKind.CHANNEL)
 """The channel axis that an image without one is given inside an operator."""
 _DTYPES: Final = frozenset(
@@ -355,26 +352,6 @@ def computing_in(number_type: Precision) -> Iterator[None]:
         yield
     finally:
         precision.reset(before)
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """One thread for torch within tasks: they already run on all cores, and equal thread counts give equal bits.
-
-    The count belongs to the process: the first task that begins sets it, the last one that ends puts it back.
-    """
-    with _threads_lock:
-        if not _threads_before:
-            _threads_before.append(torch.get_num_threads())
-        _threads_before.append(1)
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _threads_lock:
-            _threads_before.pop()
-            if len(_threads_before) == 1:
-                torch.set_num_threads(_threads_before.pop())
 
 
 def _some(items: Items, a: int, b: int) -> Items:

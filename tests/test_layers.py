@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pycroclass"
 LAYERS = [
-    {"_version", "errors", "profile", "interrupt"},
+    {"_version", "errors", "profile", "threads", "interrupt"},
     {"geometry", "metadata_json", "array_value", "files"},
     {"spec", "provenance"},
     {"operator"},

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from pycroclass.pictures import hit_page, thumbnails
+from pycroclass.pictures import hit_page, phases, thumbnails
 from pycroclass.provenance import Provenance
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, Spec
@@ -54,3 +54,10 @@ def test_hit_page() -> None:
     figure = hit_page(rng.normal(size=(8, 30, 32)), rng.random(8), np.arange(8) % 2)
     figure.canvas.draw()
     assert len(figure.axes) == 12
+
+
+def test_phases_show_what_was_spent_and_what_is_left() -> None:
+    figure = phases({"read": 1.0, "decode": 0.5, "copy": 0.0, "compute": 2.0, "write": 0.25}, 2.0, 2)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [1, 0.5, 0, 2, 0.25, 0.25]
+    assert [label.get_text() for label in axes.texts][3] == "2 s, 50%"
