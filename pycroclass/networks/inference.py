@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import operator
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
@@ -59,6 +60,7 @@ def prepared(module: Classifier, device: torch.device, precision: Precision = "f
     _fold_norms(traced)
     if device.type == "cpu":
         _join_narrow(traced)
+    _rectify_in_place(traced)
     traced.graph.lint()
     traced.recompile()
     traced.delete_all_unused_submodules()
@@ -206,6 +208,15 @@ def _join_narrow(traced: fx.GraphModule) -> None:
         if (follower := _next(last)) and (size := _pool_size(_called(traced, follower))):
             last, pool = follower, size
         _replace(traced, node, last, NarrowConvolution(convolution, norm, has_relu=has_relu, pool=pool))
+
+
+def _rectify_in_place(traced: fx.GraphModule) -> None:
+    """ReLU without a new array, where nothing else asks for the one it is given and that was made just before."""
+    for node in list(traced.graph.nodes):
+        is_new = isinstance(_called(traced, node), (*_CONVOLUTIONS, *_NORMS)) or node.target is operator.add
+        follower = _next(node)
+        if is_new and follower and _is_relu(traced, follower):
+            _replace(traced, follower, follower, nn.ReLU(inplace=True))
 
 
 def _replace(traced: fx.GraphModule, first: fx.Node, last: fx.Node, module: nn.Module) -> None:
