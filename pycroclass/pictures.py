@@ -59,7 +59,7 @@ def phases(spent: Mapping[Phase, float], elapsed: float, n_threads: int) -> Figu
     matplotlib.figure.Figure
     """
     available = max(elapsed * n_threads, sum(spent.values()))
-    bars: dict[str, float] = {**spent, "other or idle": available - sum(spent.values())}
+    bars = {str(phase): seconds for phase, seconds in spent.items()} | {"other or idle": available - sum(spent.values())}
     figure = Figure(figsize=(7, 0.5 * len(bars) + 1.2), layout="constrained")
     axes = figure.add_subplot()
     places = axes.barh(list(bars), list(bars.values()), color=[*(f"C{i}" for i in range(len(spent))), "lightgrey"])

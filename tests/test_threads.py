@@ -24,25 +24,20 @@ def test_the_count_is_one_inside_and_as_before_outside() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_tasks_that_overlap_keep_it_until_the_last_one_ends() -> None:
-    before, entered, go_on = torch.get_num_threads(), threading.Event(), threading.Event()
+def test_a_task_that_ends_leaves_the_others_theirs() -> None:
     inside = []
 
     def task() -> None:
         with single_threaded():
-            entered.set()
-            go_on.wait(10)
             inside.append(torch.get_num_threads())
 
     thread = threading.Thread(target=task)
-    thread.start()
-    entered.wait(10)
     with single_threaded():
-        pass
-    go_on.set()
-    thread.join()
+        thread.start()
+        thread.join()
+        assert torch.get_num_threads() == 1
     assert inside == [1]
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
