@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import struct
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 import h5py
 import hdf5plugin
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -499,3 +502,30 @@ def test_reading_a_few_rows_reads_few_bytes(tmp_path: Path, monkeypatch: pytest.
     region = np.s_[2:4, 100:110, 50:90]
     assert_same(Hdf5Array(str(path), "data")(region), by_hdf5(path, region))
     assert fetched == [(9 * 300 + 40) * 2] * 2
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_block_that_lz4_neither_shrinks_nor_grows(tmp_path: Path, number: int) -> None:
+    """HDF5's own LZ4 format, whose decoder is borrowed, would take it as not compressed."""
+    rng = np.random.default_rng(0)
+    sizes = [128, 128, 120]
+    size = sizes[number]
+    starts = ((rng.bytes(60), n) for n in range(4, 12))
+    tries = (start + start[:n] + rng.bytes(size - 60 - n) for start, n in starts)  # what is found again saves what the lengths cost
+    blocks = [imagecodecs.lz4_encode(bytes(n), header=False) for n in sizes]
+    blocks[number] = next(packed for raw in tries if len(packed := imagecodecs.lz4_encode(raw, header=False)) == size)
+    chunk = struct.pack(">QI", sum(sizes), 128) + b"".join(struct.pack(">I", len(one)) + one for one in blocks)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (376,), "u1", chunks=(376,), **hdf5plugin.Bitshuffle(nelems=128, cname="lz4"))
+        data.id.write_direct_chunk((0,), chunk)
+    assert_same(Hdf5Array(str(path), "data")(()), by_hdf5(path))
+
+
+def test_a_chunk_that_is_too_short_when_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (2, 100), "u2", chunks=(1, 100), compression="gzip")
+        data.id.write_direct_chunk((0, 0), zlib.compress(bytes(100)))
+    with pytest.raises(ReadError, match="damaged: it gives 100 bytes, wanted 200"):
+        Hdf5Array(str(path), "data")(())
