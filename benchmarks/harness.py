@@ -78,7 +78,7 @@ class Process:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         self._process = subprocess.Popen(
             [python_of(case.peer), "-W", "ignore", "-m", "benchmarks.child"],
             stdin=subprocess.PIPE,

@@ -33,7 +33,7 @@ def keep(suite: str, title: str, described: dict[str, Any], results: Sequence[di
 def write() -> None:
     """Table and plot of each suite that was measured on this machine, and the page of the documentation."""
     found = {path: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
-    chosen = {content["suite"]: (path, content) for path, content in found.items() if content["machine"]["name"] == machine.name()}
+    chosen = {content["suite"]: (path, content) for path, content in found.items() if content["machine"].get("name") == machine.name()}
     sections = []
     for suite in sorted(chosen, key=_ORDER.index):
         path, content = chosen[suite]
@@ -116,7 +116,10 @@ def _plot(content: dict[str, Any], path: Path) -> None:
     for panel, result in zip(panels[:, 0], results, strict=True):
         cases = [case for case in result["cases"] if "median" in case][::-1]
         rates = [case["rate"] for case in cases]
-        spread = [[r - result["amount"] / c["high"] for r, c in zip(rates, cases)], [result["amount"] / c["low"] - r for r, c in zip(rates, cases)]]
+        spread = [
+            [r - result["amount"] / c["high"] for r, c in zip(rates, cases)],
+            [result["amount"] / c["low"] - r for r, c in zip(rates, cases)],
+        ]
         colours = [_COLOURS[case["role"]] for case in cases]
         panel.barh([case["name"] for case in cases], rates, xerr=spread, color=colours, error_kw={"elinewidth": 0.8, "ecolor": "#444444"})
         panel.set_title(result["name"], fontsize=9, loc="left")

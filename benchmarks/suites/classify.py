@@ -1,0 +1,56 @@
+"""Classifying frames from HDF5 to HDF5 on the CPU: naive loop, DataLoader, dask, ours, and the parts of the work alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.data import STORAGES
+from benchmarks.harness import Case, Group
+from benchmarks.nets import NETS, make_bundle
+
+TITLE = "Classifying the frames of an HDF5 file on a CPU"
+_TOLERANCE = 0.01
+
+
+def groups(*, quick: bool) -> Iterator[Group]:
+    """The hit network on each storage, the others on one."""
+    for storage in ("none", "gzip-4 + shuffle") if quick else STORAGES:
+        full = storage == "gzip-4 + shuffle"
+        yield _group("hit network", storage, lambda common, full=full: _all_ways(common, n_workers=(0, 1, 2) if full else (2,)))
+    if not quick:
+        for name in ("ResNet-18", "U-Net"):
+            yield _group(name, "none", lambda common, name=name: _all_ways(common, n_workers=(0, 2) if name == "ResNet-18" else (2,)))
+            yield _group(name, "none", _in_bfloat16, ", bfloat16")
+
+
+def _group(name: str, storage: str, cases: Callable[[dict[str, Any]], Iterator[Case]], remark: str = "") -> Group:
+    net = NETS[name]
+    make_bundle(name)
+    common = {"path": str(net.frames(net.n, storage)), "name": name, "n": net.n}
+    title = f"{name}, {'uncompressed' if storage == 'none' else storage}{remark}"
+    return Group(title, net.n, "image", tuple(cases(common)), tolerance=_TOLERANCE)
+
+
+def _all_ways(common: dict[str, Any], *, n_workers: Sequence[int]) -> Iterator[Case]:
+    eager, prepared = {**common, "form": "eager"}, {**common, "form": "prepared"}
+    yield Case("pycroclass", "classify:ours", common, role="ours")
+    yield Case("naive loop", "classify:naive", eager)
+    yield Case("naive loop, our form of the network", "classify:naive", prepared)
+    for n in n_workers:
+        yield Case(f"DataLoader, {n} workers", "classify:loader", {**eager, "n_workers": n})
+    yield Case("DataLoader, 2 workers, our form", "classify:loader", {**prepared, "n_workers": 2})
+    yield Case("dask map_blocks", "classify:map_blocks", eager)
+    yield Case("dask map_blocks, our form", "classify:map_blocks", prepared)
+    yield from _limits(common, "float32")
+
+
+def _in_bfloat16(common: dict[str, Any]) -> Iterator[Case]:
+    yield Case("pycroclass", "classify:ours", {**common, "precision": "bfloat16"}, role="ours")
+    yield Case("naive loop, float32", "classify:naive", {**common, "form": "eager"})
+    yield from _limits(common, "bfloat16")
+
+
+def _limits(common: dict[str, Any], precision: str) -> Iterator[Case]:
+    yield Case("forward alone", "classify:forward_alone", {**common, "precision": precision}, role="limit")
+    yield Case("decode alone", "classify:decode_alone", {**common, "dtype": "float32"}, role="limit")
