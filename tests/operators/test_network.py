@@ -140,21 +140,21 @@ def test_no_answer_for_any_pixel_of_an_image_that_is_not_finite() -> None:
 
 
 def test_no_answer_where_the_network_hides_what_is_not_finite() -> None:
-    module = HitNetwork(size=61).eval()
-    for child in (module.trunk[0], module.trunk[5]):
-        child.weight.data.abs_()
-    operator = Classify("hit_network", {"size": 61}, module.state_dict(), classes=("miss", "hit"), embedding=True)
-    block = torch.ones(2, 1, 61, 61)
-    block[1, 0, 30, 30] = -torch.inf  # becomes -inf everywhere, and zero by the first ReLU
+    parameters = {"n_classes": 3, "width": 16, "depth": 1}
+    module = UNet(**parameters).eval()
+    module.down[0][0].weight.data.abs_()
+    operator = Classify("unet", parameters, module.state_dict(), classes=CLASSES, embedding=True)
+    block = torch.ones(2, 1, 9, 8)
+    block[1, 0, 3, 4] = -torch.inf  # becomes -inf around it, and zero by the first ReLU
     with torch.no_grad():
         assert module(block).isfinite().all()
     results = operator.transform(block)
-    assert results["label"][1] == -1
-    assert results["label"][0] >= 0
+    assert (results["label"][1] == -1).all()
+    assert (results["label"][0] >= 0).all()
     for name in ("probability", "confidence", "embedding"):
         assert results[name][0].isfinite().all()
         assert results[name][1].isnan().all()
-    assert Network("hit_network", {"size": 61}, operator.weights).transform(block)[1].isnan().all()
+    assert Network("unet", parameters, operator.weights).transform(block)[1].isnan().all()
 
 
 def test_precision_is_that_of_the_context() -> None:
