@@ -15,10 +15,12 @@ from typing import Any, Literal, NamedTuple
 import sidpy
 
 from pycroclass import cluster
+from pycroclass.bundle import Bundle
 from pycroclass.class_counts import Counts, Tallies, count_labels
 from pycroclass.earlier import discard, fitted, kept_pipeline
 from pycroclass.errors import AxisError, ClusterError, PycroclassError, ReadError, WriteError
 from pycroclass.interrupt import Interrupt, Stopped
+from pycroclass.precision import choose as choose_precision
 from pycroclass.provenance import DigestKind
 from pycroclass.readers import read
 from pycroclass.readers.options import Fit
@@ -49,6 +51,8 @@ class Settings:
     size, fit : optional
         For images, as `read` takes them.
     execution : Execution
+    chooses_precision : bool
+        Let a network compute in bfloat16 where no label of a check batch of the file changes.
     digest : {"sampled", "full"}
     shard_bytes : int, optional
         Outputs larger than this are written by the workers; None: by this process.
@@ -64,6 +68,7 @@ class Settings:
     size: int | None = None
     fit: Fit | None = None
     execution: Execution = field(default_factory=Execution)
+    chooses_precision: bool = False
     digest: DigestKind = "sampled"
     shard_bytes: int | None = None
     overwrite: bool = False
@@ -277,7 +282,7 @@ class _File:
         model = None
         if self.recipe.needs_fit:
             model = fitted(self.recipe, dataset, output, settings.execution, overwrite=settings.overwrite)
-        results = self.recipe.apply(dataset, model=model, execution=settings.execution)
+        results = self.recipe.apply(dataset, model=model, execution=self._execution(dataset))
         tallies = Tallies(results)
         is_new = self._write(results, tallies, started)
         kept_pipeline(output).unlink(missing_ok=True)
@@ -288,6 +293,12 @@ class _File:
             seconds=time.monotonic() - start,
             counts=tallies.counts if tallies.are_whole else count_labels(_results_of(output)),
         )
+
+    def _execution(self, dataset: sidpy.Dataset) -> Execution:
+        if not self.settings.chooses_precision or self.recipe.needs_fit:
+            return self.settings.execution
+        pipeline = Bundle.load(self.recipe.bundle).pipeline if self.recipe.bundle else self.recipe.pipeline
+        return choose_precision(pipeline, dataset, self.settings.execution)
 
     def _write(self, results: Mapping[str, sidpy.Dataset], tallies: Tallies, started: Started) -> bool:
         """Whether there was anything to do; if not, the output is the result of the very same run."""

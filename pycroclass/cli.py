@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -114,10 +116,14 @@ def run(
     shard_bytes: Annotated[
         int | None, typer.Option(help="Results larger than this are written by the workers; 0: never.  [default: 1 GiB on a cluster]")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of networks: float32, bfloat16, or auto: the faster one where the labels of a check batch agree.")
+    ] = "float32",
     digest: Annotated[str, typer.Option(help="sampled or full: how sources are recognised later.")] = "sampled",
     on_error: Annotated[str, typer.Option(help="skip or stop: what a bad file means for those behind it.")] = "skip",
     restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away and begin anew.")] = False,
     overwrite: Overwrite = False,
+    profile: Annotated[Path | None, typer.Option(help="Draw where the time went into this PNG.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what is left to do.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output, for machines.")] = False,
 ) -> None:
@@ -132,6 +138,7 @@ def run(
     from pycroclass.recipe import Recipe
 
     _one_of("--on-error", on_error, ("skip", "stop"))
+    _one_of("--precision", precision, ("auto", "float32", "bfloat16"))
     todo = jobs(files, output)
     loaded = Recipe.load(recipe)
     with _client(scheduler, workers, gpus, log_dir, is_quiet=quiet or as_json) as client:
@@ -139,7 +146,8 @@ def run(
             key=key,
             size=size,
             fit=fit,  # type: ignore[arg-type]  # read checks it
-            execution=_execution(device),
+            execution=replace(_execution(device), precision="bfloat16" if precision == "bfloat16" else "float32"),
+            chooses_precision=precision == "auto",
             digest=digest,  # type: ignore[arg-type]  # write checks it
             shard_bytes=(_SHARD_BYTES if client and shard_bytes is None else shard_bytes) or None,
             overwrite=overwrite,
@@ -148,7 +156,7 @@ def run(
         )
         reporter: Reporter = JsonLines(out) if as_json else Spoken(out, err, is_quiet=quiet)
         interrupt = Interrupt(lambda _: err.print("stopping behind the block in hand; once more ends at once", soft_wrap=True))
-        with interrupt.listening():
+        with interrupt.listening(), _profiled(profile, client):
             summary = run_batch(loaded, todo, settings, report=reporter, interrupt=interrupt, client=client)
         reporter.close(summary)
     raise typer.Exit(summary.exit_code)
@@ -267,6 +275,24 @@ def _choose(file: str, key: str | None, datasets: dict[str, sidpy.Dataset] | Non
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ParameterError(f"{option} must be {' or '.join(known)}, got {value!r}")
+
+
+@contextmanager
+def _profiled(picture: Path | None, client: distributed.Client | None) -> Iterator[None]:
+    if picture is None:
+        yield
+        return
+    from dask.system import CPU_COUNT
+
+    from pycroclass.cluster import time_spent
+    from pycroclass.pictures import phases
+
+    start = time.monotonic()
+    with time_spent(client) as spent:
+        yield
+    n_threads = sum(client.nthreads().values()) if client else CPU_COUNT
+    phases(spent, time.monotonic() - start, n_threads).savefig(picture, format="png")
+    err.print(f"wrote {picture}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _execution(device: str) -> Execution:

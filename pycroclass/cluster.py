@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from typing import Any, Final
 import distributed
 from distributed.system import MEMORY_LIMIT
 
+from pycroclass import profile
 from pycroclass.errors import ClusterError, MissingDependencyError, ParameterError
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,20 @@ def is_alive(client: distributed.Client) -> bool:
         client.sync(client.scheduler.identity, callback_timeout=_TIMEOUT)
         return True
     return False
+
+
+@contextmanager
+def time_spent(client: distributed.Client | None) -> Iterator[Counter[profile.Phase]]:
+    """Seconds of each phase, of this process and all workers, there when the block has ended."""
+    spent: Counter[profile.Phase] = Counter()
+    profile.reset()
+    if client is not None:
+        client.run(profile.reset)
+    yield spent
+    spent.update(profile.collect())
+    if client is not None and is_alive(client):
+        for of_worker in client.run(profile.collect).values():
+            spent.update(of_worker)
 
 
 @contextmanager
