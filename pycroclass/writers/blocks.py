@@ -140,7 +140,10 @@ class Job:
         indices = product(*(range(len(sizes)) for sizes in self.array.chunks))
         for number, (index, region) in enumerate(zip(indices, slices_from_chunks(self.array.chunks), strict=True)):
             if number not in self.done:
-                yield (self.array.name, *index), Block(self.target, number, region)
+                yield (
+                    (self.array.name, *index),
+                    Block(self.target, number, region, self.array.itemsize * math.prod(part.stop - part.start for part in region)),
+                )
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class Block:
     target: Target
     number: int
     region: Region
+    n_bytes: int
 
     def put(self, result: Any) -> None:
         """Hand it to its target."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from typing import Any, Final
 
+import dask.core
 import distributed
-import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 from dask.typing import Key
@@ -20,6 +21,12 @@ from pycroclass.writers.blocks import Group, Work
 from pycroclass.writers.places import Remote
 
 _GROUPS_PER_THREAD: Final = 2
+_SMALL_GROUPS_PER_THREAD: Final = 16
+_BYTES: Final = 64 << 20
+"""Of what is small, and of what is brought here at a time; one group at least."""
+_FEW_TASKS: Final = 32
+_REFILL: Final = 4
+"""Groups are sent when the window is empty by one part in so many: one message for several."""
 _Future = Any  # distributed.Future is generic only for type checkers
 
 
@@ -51,25 +58,53 @@ class ClusterPass:
         ClusterError
             If the scheduler is lost, or a task ends each worker that it runs on.
         """
-        window = max(_GROUPS_PER_THREAD * sum(self._client.nthreads().values()), _GROUPS_PER_THREAD)
-        waiting = iter(range(len(self._groups)))
+        n_groups = len(self._groups)
+        window = self._window()
         with _loss_named(self._client):
-            in_flight = {self._submit(i): i for i in islice(waiting, window)}
+            in_flight = self._submit(range(min(window, n_groups)))
+            n_submitted = len(in_flight)
             try:
                 done = distributed.as_completed(list(in_flight))
-                for future in done:
-                    self._write(self._groups[in_flight[future]], future)
-                    del in_flight[future]
-                    self._release(min(in_flight.values(), default=len(self._groups)))
-                    if (i := next(waiting, None)) is not None:
-                        following = self._submit(i)
-                        in_flight[following] = i
-                        done.add(following)
+                for futures in done.batches():
+                    for some in self._portions(futures, in_flight):
+                        for future, results in zip(some, self._client.gather(some), strict=True):
+                            self._write(self._groups[in_flight.pop(future)], results)
+                    self._release(min(in_flight.values(), default=n_submitted))
+                    room = window - len(in_flight)
+                    if n_submitted < n_groups and room >= window // _REFILL:
+                        following = self._submit(range(n_submitted, min(n_submitted + room, n_groups)))
+                        n_submitted += len(following)
+                        in_flight.update(following)
+                        done.update(list(following))
             except BaseException:
                 if self._client.status == "running":
                     with suppress(OSError, RuntimeError, TimeoutError):  # the cluster may be what failed
                         self._client.cancel([*in_flight, *self._held.values()])
                 raise
+
+    def _window(self) -> int:
+        """How many groups may be in flight: two for each thread, more if they are small, so that no worker waits for the next."""
+        n_threads = max(1, sum(self._client.nthreads().values()))
+        fitting = _BYTES // max(1, *(self._n_bytes(group) for group in self._groups))
+        window: int = n_threads * min(max(_GROUPS_PER_THREAD, fitting // n_threads), _SMALL_GROUPS_PER_THREAD)
+        return window
+
+    def _n_bytes(self, group: Group) -> int:
+        """What a group brings here."""
+        return sum(block.n_bytes for blocks in group.blocks for block in blocks if block.target.remote(block.region) is None)
+
+    def _portions(self, futures: Sequence[_Future], in_flight: Mapping[_Future, int]) -> Iterator[list[_Future]]:
+        """The futures in portions that fit into memory together."""
+        portion: list[_Future] = []
+        n_bytes = 0
+        for future in futures:
+            size = self._n_bytes(self._groups[in_flight[future]])
+            if portion and n_bytes + size > _BYTES:
+                yield portion
+                portion, n_bytes = [], 0
+            portion.append(future)
+            n_bytes += size
+        yield portion
 
     def _find_shared(self) -> dict[Key, int]:
         """Tasks whose own result several groups need, each with the last group that is computed from it."""
@@ -89,39 +124,54 @@ class ClusterPass:
                     direct.add(need)
         return {key: until[key] for key in direct if first[key] != last[key] and key in self._tasks}
 
-    def _submit(self, i: int) -> _Future:
-        """Send the part of the graph that ends in group ``i`` and is not computed yet."""
-        group = self._groups[i]
-        tasks = {key: self._there[key] if key in self._there else self._tasks[key] for key in self._walk(group.keys)}
-        shared = [key for key in tasks if key in self._last_use and key not in self._there]
-        end = f"write-{i}-{id(self)}"
-        tasks[end] = (_Finish(_remotes(group)), list(group.keys))
-        graph = HighLevelGraph.from_collections(end, tasks, dependencies=())
-        future, futures = self._client.get(graph, [end, shared], sync=False, **self._preference(group))
-        self._held.update(zip(shared, futures, strict=True))
-        return future
+    def _submit(self, numbers: Sequence[int]) -> dict[_Future, int]:
+        """Send the part of the graph that ends in these groups and is not computed yet."""
+        by_shard: dict[int | None, list[int]] = {}
+        for i in numbers:
+            by_shard.setdefault(_shard(self._groups[i]), []).append(i)
+        return {future: i for shard, some in by_shard.items() for future, i in self._submit_to(shard, some)}
 
-    def _preference(self, group: Group) -> dict[str, Any]:
+    def _submit_to(self, shard: int | None, numbers: Sequence[int]) -> Iterator[tuple[_Future, int]]:
+        tasks: dict[Key, Any] = {}
+        ends = {f"write-{i}-{id(self)}": i for i in numbers}
+        for end, i in ends.items():
+            group = self._groups[i]
+            own, given = self._own(group)
+            tasks |= {key: self._there[key] if key in self._there else self._tasks[key] for key in self._walk(given)}
+            tasks[end] = (_Finish(own, given, group.keys, _remotes(group)), given)
+        shared = [key for key in tasks if key in self._last_use and key not in self._there]
+        graph = HighLevelGraph.from_collections(next(iter(ends)), tasks, dependencies=())
+        futures, held = self._client.get(graph, [list(ends), shared], sync=False, **self._preference(shard))
+        self._held.update(zip(shared, held, strict=True))
+        return zip(futures, ends.values(), strict=True)
+
+    def _own(self, group: Group) -> tuple[dict[Key, Any], list[Key]]:
+        """Tasks that nobody else needs, which become one task if they are few, and what is given to that."""
+        is_given = [key for key in self._walk(group.keys, stop=self._last_use) if key in self._there or key in self._last_use]
+        own = {key: self._tasks[key] for key in self._walk(group.keys, stop=self._last_use) if key not in set(is_given)}
+        return (own, is_given) if len(own) <= _FEW_TASKS else ({}, list(group.keys))
+
+    def _preference(self, shard: int | None) -> dict[str, Any]:
         """One worker for each shard, so that no two write to the same file where it can be helped."""
-        shard = _shard(group)
         if shard is None or not self._workers:
             return {}
         return {"workers": [self._workers[shard % len(self._workers)]], "allow_other_workers": True}
 
-    def _walk(self, ends: Sequence[Key]) -> Iterator[Key]:
+    def _walk(self, ends: Sequence[Key], stop: Container[Key] = ()) -> Iterator[Key]:
+        """The keys that ends need, and they; not what is there already, nor what stops the walk, needs in turn."""
         seen, stack = set(ends), list(ends)
         while stack:
             key = stack.pop()
             yield key
-            if key not in self._there:
+            if key not in self._there and key not in stop:
                 new = self._needs[key] - seen
                 seen |= new
                 stack.extend(new)
 
-    def _write(self, group: Group, future: _Future) -> None:
-        for results, blocks in zip(future.result(), group.blocks, strict=True):
-            for result, block in zip(results, blocks, strict=True):
-                block.put(result)
+    def _write(self, group: Group, results: Sequence[Sequence[Any]]) -> None:
+        for values, blocks in zip(results, group.blocks, strict=True):
+            for value, block in zip(values, blocks, strict=True):
+                block.put(value)
 
     def _release(self, oldest: int) -> None:
         for key in [key for key in self._held if self._last_use[key] < oldest]:
@@ -129,15 +179,28 @@ class ClusterPass:
 
 
 class _Finish:
-    """The last task of a group, on a worker: writes the blocks that workers write, and gives the others as they are."""
+    """The one task of a group, on a worker: does the tasks that nobody else needs, writes the blocks that workers write, and gives the
+    others as they are."""
 
-    def __init__(self, remotes: list[list[Remote | None]]) -> None:
-        self._remotes = remotes
+    def __init__(self, tasks: Mapping[Key, Any], given: Sequence[Key], keys: Sequence[Key], remotes: list[list[Remote | None]]) -> None:
+        self._tasks, self._given, self._keys, self._remotes = tasks, given, keys, remotes
 
-    def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[list[Any]]:
+    def __call__(self, given: Sequence[Any]) -> list[list[Any]]:
+        there = {key: (_Constant(value),) for key, value in zip(self._given, given, strict=True)}
+        values = dask.core.get({**self._tasks, **there}, list(self._keys))
         return [
             [value if remote is None else remote(value) for remote in remotes] for value, remotes in zip(values, self._remotes, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A task that has its value; dask would look for keys in a dictionary or a list."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        return self.value
 
 
 def _remotes(group: Group) -> list[list[Remote | None]]:

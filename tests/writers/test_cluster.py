@@ -85,7 +85,10 @@ def start(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return block
 
 
-def test_blocks_in_flight_are_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n_bytes", "most"), [(1, 4), (64 << 20, 32)], ids=["large", "small"])
+def test_blocks_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, most: int) -> None:
+    monkeypatch.setattr("pycroclass.writers.cluster_pass._BYTES", n_bytes)
+    STARTED.clear()
     ahead: list[int] = []
     dataset = sidpy.Dataset.from_array(da.zeros(140, chunks=1).map_blocks(start, dtype=float, meta=np.empty(0)), title="long")
     dataset.set_dimension(0, sidpy.Dimension(np.arange(140), name="frame"))
@@ -95,4 +98,4 @@ def test_blocks_in_flight_are_bounded(tmp_path: Path) -> None:
     ):
         write({"a": dataset}, tmp_path / "out.h5", progress=lambda written: ahead.append(len(STARTED) - written.done))
     assert len(STARTED) == len(ahead) == 140
-    assert max(ahead) <= 4
+    assert max(ahead) <= most
