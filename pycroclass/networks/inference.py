@@ -129,7 +129,7 @@ class NarrowConvolution(nn.Module):
         width, (above, left) = self.width, self.padding
         n_columns = x.shape[-1] + 2 * left - width + 1
         n_columns -= n_columns % self.pool
-        n_groups = -(-n_columns // self.n_columns)
+        n_groups = max(2, -(-n_columns // self.n_columns))  # of one alone oneDNN leaves most unwritten, if there is one channel in
         missing = n_groups * self.n_columns + width - 1 - x.shape[-1] - left
         if left or above or missing > 0:
             x = F.pad(x, (left, missing, above, above))

@@ -118,6 +118,15 @@ def test_narrow_convolution_equals_its_parts(data: st.DataObject) -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_in", [1, 2])
+@pytest.mark.parametrize("width", [4, 5, 11, 12, 13])
+def test_narrow_convolution_of_pictures_as_narrow_as_its_kernel(n_in: int, width: int) -> None:
+    convolution, items = nn.Conv2d(n_in, 2, (1, 4)), torch.randn(2, n_in, 9, width)
+    with torch.inference_mode():
+        got = NarrowConvolution(convolution, None, has_relu=False, pool=1)(items)
+        torch.testing.assert_close(got, convolution(items), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "layers",
     [
