@@ -318,7 +318,8 @@ def _client(
         return
     from pycroclass import cluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes as an error
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes as an error
     if scheduler is not None:
         connection = cluster.cluster_at(scheduler)
     elif workers is not None:
