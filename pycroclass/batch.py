@@ -271,7 +271,7 @@ class _File:
     interrupt: Interrupt
 
     def run(self) -> Finished:
-        settings, output = self.settings, self.job.output
+        settings, output = self.settings, Path(os.path.realpath(self.job.output))
         start = time.monotonic()
         datasets = read(self.job.file, size=settings.size, fit=settings.fit)
         key, dataset = choose(self.job.file, settings.key or self.recipe.dataset, datasets)

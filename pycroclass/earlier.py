@@ -6,6 +6,7 @@ import fcntl
 import glob
 import json
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,7 +26,9 @@ from pycroclass.serialize import from_dict, to_dict
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.spec import Domain
 from pycroclass.stage import Execution
-from pycroclass.writers.atomic import refuse_taken, try_lock
+from pycroclass.writers.atomic import journal_of, partial_of, refuse_taken, try_lock
+from pycroclass.writers.in_place import Ground
+from pycroclass.writers.journal import read_journal
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +79,13 @@ def discard(output: Path) -> None:
     WriteError
         If that run is still going on.
     """
-    with suppress(FileNotFoundError), open(f"{output}.partial", "rb") as file:
+    partial = partial_of(output)
+    with suppress(FileNotFoundError), open(partial, "rb") as file:
         if not try_lock(file.fileno(), fcntl.LOCK_EX):
-            raise WriteError(f"{output}.partial is being written by another run. Wait for it, or stop it.")
+            raise WriteError(f"{partial} is being written by another run. Wait for it, or stop it.")
+        is_result = output.exists() and os.path.samefile(partial, output)  # it was killed when all was done but the names
+        if not is_result and (begun := read_journal(journal_of(partial))) is not None:
+            Ground.from_dict(begun[0]["ground"]).remove_shards(output.parent)
     for path in sorted(output.parent.glob(f"{glob.escape(output.name)}.partial*"), reverse=True):
         path.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from distributed import Client
 
 import pycroclass as pc
 from pycroclass import cli, cluster
@@ -178,6 +179,38 @@ def test_an_unfinished_run_of_something_else_is_kept(batch: Runner, sources: lis
     summary, _ = batch(changed, sources[:1], restart=True)
     assert summary.exit_code == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.h5"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the cluster's own making, when it starts and stops
+def test_shards_of_an_unfinished_run_go_with_it(batch: Runner, sources: list[str], tmp_path: Path) -> None:
+    shards = tmp_path / "out" / "a.h5.shards"
+    with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None):
+        batch(SIMPLE, sources[:1], after(2, lambda event: os.kill(os.getpid(), signal.SIGINT)), shard_bytes=0)
+        first = set(shards.iterdir())
+        batch(SIMPLE, sources[:1], restart=True, shard_bytes=0)
+        assert first
+        assert not first & set(shards.iterdir())
+        result = values(tmp_path / "out" / "a.h5")
+        os.link(tmp_path / "out" / "a.h5", tmp_path / "out" / "a.h5.partial")  # as if killed before its last steps
+        summary, _ = batch(SIMPLE, sources[:1], restart=True, shard_bytes=0)
+    assert not summary.finished[0].is_new
+    assert_same(tmp_path / "out" / "a.h5", result)
+
+
+def test_a_link_leads_to_the_output(batch: Runner, sources: list[str], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.h5").symlink_to(tmp_path / "elsewhere" / "real.h5")
+    batch(FITTED, sources[:1], after(3, lambda event: os.kill(os.getpid(), signal.SIGINT)), overwrite=True)
+    assert {path.name.removeprefix("real.h5") for path in (tmp_path / "elsewhere").iterdir()} == {
+        ".partial",
+        ".partial.journal",
+        ".partial.safetensors",
+    }
+    batch(FITTED, sources[:1], overwrite=True)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["real.h5"]
+    assert (tmp_path / "out" / "a.h5").is_symlink()
 
 
 @pytest.mark.parametrize(("on_error", "done", "not_tried"), [("skip", 2, 0), ("stop", 1, 1)])
