@@ -6,7 +6,7 @@ STAMP  := $(VENV)/installed
 # Those that need no data of their own.
 EXAMPLES := own_operator cluster_spectrum_image find_hits
 
-.PHONY: demo test test-slow check lint docs examples bench clean
+.PHONY: demo test test-slow check lint docs examples bench bench-gpu clean
 
 demo: $(STAMP)
 	$(BIN)/pycroclass demo --output demo_output --overwrite
@@ -37,7 +37,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/spine.py
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
+
+bench-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks classify_gpu
 
 clean:
 	rm -rf $(VENV) demo_output docs/_build build *.egg-info

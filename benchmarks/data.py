@@ -9,7 +9,9 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import numpy as np
+import sidpy
 
+import pycroclass as pc
 from benchmarks.environments import CACHE
 
 FRAME = 512
@@ -72,14 +74,39 @@ def stack(dtype: str, kind: str) -> Path:
     return _once(f"stack-{dtype}.{kind}", write)
 
 
-def sparse_frames(n: int) -> Path:
-    """HDF5 that declares ``n`` frames of 350 x 350 uint16, one chunk each, none of them written."""
+def spectrum_image(rows: int, columns: int, channels: int) -> Path:
+    """NSID file with four mixed components and Poisson noise, float32."""
+
+    def write(path: Path) -> None:
+        values = _mixture(rows, columns, channels)
+        image = sidpy.Dataset.from_array(values, title="map", units="counts", quantity="intensity")
+        for i, (name, kind) in enumerate((("y", "spatial"), ("x", "spatial"), ("energy", "spectral"))):
+            image.set_dimension(i, sidpy.Dimension(np.arange(values.shape[i]), name=name, units="nm", dimension_type=kind))
+        image.data_type = "spectral_image"
+        pc.write({"map": image}, path)
+
+    return _once(f"spectra-{rows}x{columns}x{channels}.h5", write)
+
+
+def spectra(rows: int, columns: int, channels: int) -> Path:
+    """The same values as ``npy`` of shape (rows * columns, channels), for the peers."""
+    return saved(f"spectra-{rows}x{columns}x{channels}", _mixture(rows, columns, channels).reshape(-1, channels))
+
+
+def _mixture(rows: int, columns: int, channels: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    shapes = np.exp(-(((np.arange(channels) / channels - rng.random((4, 1))) / 0.08) ** 2))
+    return rng.poisson(rng.dirichlet(np.ones(4), (rows, columns)) @ shapes * 100).astype(np.float32)
+
+
+def sparse_frames(n: int, size: int, per_chunk: int) -> Path:
+    """HDF5 that declares ``n`` frames of ``size`` x ``size`` uint16 at ``/data``, none of them written: they read as zeros."""
 
     def write(path: Path) -> None:
         with h5py.File(path, "w", libver="latest") as file:
-            file.create_dataset("data", (n, 350, 350), np.uint16, chunks=(1, 350, 350))
+            file.create_dataset("data", (n, size, size), np.uint16, chunks=(per_chunk, size, size))
 
-    return _once(f"sparse-{n}.h5", write)
+    return _once(f"sparse-{n}x{size}-{per_chunk}.h5", write)
 
 
 def masks() -> np.ndarray:

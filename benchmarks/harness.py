@@ -63,6 +63,8 @@ class Group:
         Whether the parts that limit the work share the cores, or run beside each other.
     tolerance : float, optional
         Relative; how far the results of the cases may differ. None: they are not comparable.
+    repeats : int, optional
+        Instead of what is asked for, where one repeat takes long.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Group:
     cases: tuple[Case, ...]
     limit: Literal["sum", "max"] = "sum"
     tolerance: float | None = 1e-5
+    repeats: int | None = None
 
 
 class Process:
@@ -139,6 +142,7 @@ class Process:
 def measure(group: Group, repeats: int) -> dict[str, Any]:
     """All cases of a group, interleaved, after one turn that warms up and compares their results."""
     load = machine.load()
+    repeats = group.repeats or repeats
     missing: dict[str, str] = {}
     turns: list[dict[str, dict[str, Any]]] = []
     with _started(group.cases, missing) as processes:

@@ -17,7 +17,7 @@ copyright = "pycroclass contributors, MIT licence"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "reference/benchmarks-table.md"]  # the table is included by its page
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"pycroclass {version}"

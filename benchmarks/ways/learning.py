@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 import pycroclass as pc
 
 
@@ -15,7 +13,7 @@ def ours_pca(path: str, n_components: int) -> Callable[[], list[float]]:
     def work() -> list[float]:
         (image,) = pc.read(path).values()
         (projection,) = pc.fit(pc.PCA(n_components), image).steps()
-        return [float(projection.explained_variance.values.sum())]
+        return [sum(projection.explained_variance)]
 
     return work
 
