@@ -342,6 +342,22 @@ def test_gpus_need_dask_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_each_gpu_gets_a_worker_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made(Exception):
+        pass
+
+    def local_cuda_cluster(**options: Any) -> None:
+        raise Made(options)
+
+    monkeypatch.setattr(cluster, "find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=local_cuda_cluster))
+    for text, visible in (("all", None), ("0,2", [0, 2])):
+        with pytest.raises(Made) as made, cluster.cluster_of_gpus(cluster.gpu_numbers(text)):
+            pass
+        (options,) = made.value.args
+        assert (options["CUDA_VISIBLE_DEVICES"], options["threads_per_worker"]) == (visible, 1)
+
+
 def test_what_dask_says_of_a_lost_cluster_is_one_error() -> None:
     from distributed import CancelledError, KilledWorker
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,12 @@ def test_processes_give_the_same_bits_as_threads(tmp_path: Path, recipe: str, op
     assert (tmp_path / "out.h5.shards").exists() == bool(options)
     process = work.start("--workers", "2", *options)
     assert "already done" in process.communicate()[0]
+    if options:
+        packed = tmp_path / "packed.h5"
+        subprocess.run([sys.executable, "-c", "from pycroclass.cli import main; main()", "pack", work.out, packed], check=True)
+        shutil.rmtree(tmp_path / "out.h5.shards")
+        packed.rename(work.out)
+        work.assert_finished_as(whole)
 
 
 @pytest.mark.slow
