@@ -114,7 +114,7 @@ def run(
     gpus: Annotated[str | None, typer.Option(help="Compute in one process for each GPU: all, or numbers such as 0,1.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for a log file of each worker.")] = None,
     shard_bytes: Annotated[
-        int | None, typer.Option(help="Results larger than this are written by the workers; 0: never.  [default: 1 GiB on a cluster]")
+        int | None, typer.Option(help="Results larger than this (1 GiB) are written by the workers of a cluster; 0: never.")
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Of networks: float32, bfloat16, or auto: the faster one where the labels of a check batch agree.")
@@ -129,8 +129,7 @@ def run(
 ) -> None:
     """Run a recipe over files and write the results, with their provenance, to NSID files.
 
-    The same command goes on with a run that was cut off. Exit code 0: all files done; 1: some failed; 2: none is done; 130 or 143:
-    stopped by Ctrl-C or SIGTERM.
+    The same command goes on with a run that was cut off.
     """
     from pycroclass.batch import Settings, jobs, run_batch
     from pycroclass.interrupt import Interrupt
