@@ -37,8 +37,14 @@ def dask_ml_kmeans(path: str, n_clusters: int) -> Callable[[], list[float]]:
     import dask.array as da
     from dask_ml.cluster import KMeans
 
-    rows = da.from_array(np.load(path), chunks=(25600, -1))
-    return lambda: [float(KMeans(n_clusters, random_state=0).fit(rows).inertia_)]
+    values = np.load(path)
+    rows = da.from_array(values, chunks=(25600, -1))
+
+    def work() -> list[float]:
+        model = KMeans(n_clusters, random_state=0).fit(rows)
+        return [float(((values - model.cluster_centers_[np.asarray(model.labels_)]) ** 2).sum())]  # its inertia_ is another number
+
+    return work
 
 
 def hyperspy_pca(path: str, n_components: int, shape: tuple[int, ...]) -> Callable[[], list[float]]:

@@ -20,16 +20,17 @@ import pycroclass as pc
 from benchmarks.data import STACK, masks, rings
 
 Check = Callable[[], list[float]]
-_ITEM = ("axis_2", "axis_3")
 
 
 def ours(path: str, what: str) -> Check:
     """`pycroclass.run` on the file."""
-    operator = {
-        "detectors": lambda: pc.VirtualDetector(masks(), axes=_ITEM),
-        "sum": lambda: pc.SumMask(np.ones(STACK[2:]), axes=_ITEM),
-        "rings": lambda: pc.RadialProfile(centre=(STACK[2] / 2, STACK[3] / 2), axes=_ITEM),
-    }[what]()
+    (dataset,) = pc.read(path).values()
+    axes = tuple(dimension.name for dimension in dataset._axes.values())[-2:]
+    operator: pc.Operator = {
+        "detectors": pc.VirtualDetector(masks(), axes=axes),
+        "sum": pc.SumMask(np.ones(STACK[2:]), axes=axes),
+        "rings": pc.RadialProfile(centre=(STACK[2] / 2, STACK[3] / 2), axes=axes),
+    }[what]
 
     def work() -> list[float]:
         (dataset,) = pc.read(path).values()
