@@ -20,6 +20,7 @@ from pycroclass.class_counts import Counts, Tallies, count_labels
 from pycroclass.earlier import discard, fitted, kept_pipeline
 from pycroclass.errors import AxisError, ClusterError, PycroclassError, ReadError, WriteError
 from pycroclass.interrupt import Interrupt, Stopped
+from pycroclass.networks.inference import Precision
 from pycroclass.precision import choose as choose_precision
 from pycroclass.provenance import DigestKind
 from pycroclass.readers import read
@@ -127,6 +128,8 @@ class Finished:
     shapes: Mapping[str, tuple[int, ...]]
     seconds: float
     counts: Counts
+    precision: Precision
+    """In which networks computed."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +285,8 @@ class _File:
         model = None
         if self.recipe.needs_fit:
             model = fitted(self.recipe, dataset, output, settings.execution, overwrite=settings.overwrite)
-        results = self.recipe.apply(dataset, model=model, execution=self._execution(dataset))
+        execution = self._execution(dataset)
+        results = self.recipe.apply(dataset, model=model, execution=execution)
         tallies = Tallies(results)
         is_new = self._write(results, tallies, started)
         kept_pipeline(output).unlink(missing_ok=True)
@@ -292,6 +296,7 @@ class _File:
             shapes={name: tuple(result.shape) for name, result in results.items()},
             seconds=time.monotonic() - start,
             counts=tallies.counts if tallies.are_whole else count_labels(_results_of(output)),
+            precision=execution.precision,
         )
 
     def _execution(self, dataset: sidpy.Dataset) -> Execution:

@@ -118,7 +118,7 @@ def run(
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Of networks: float32, bfloat16, or auto: the faster one where the labels of a check batch agree.")
-    ] = "float32",
+    ] = "auto",
     digest: Annotated[str, typer.Option(help="sampled or full: how sources are recognised later.")] = "sampled",
     on_error: Annotated[str, typer.Option(help="skip or stop: what a bad file means for those behind it.")] = "skip",
     restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away and begin anew.")] = False,

@@ -28,7 +28,7 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
     """The execution with ``precision="bfloat16"``, if the device is made for it and no label changes; else as it is.
 
     Reads and computes a check batch: up to 16 items along the first axis from each of four places of the dataset. What was found is
-    logged at level INFO.
+    logged.
 
     Parameters
     ----------
@@ -55,8 +55,11 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
         items = Passes.over(lazy, meaning, network.domain, network.axes, nonfinite="mask", execution=execution)
         shares += [label_agreement(network, block[:_N_ITEMS].to(device)) for block, _ in items.blocks() if len(block)]
     agrees = bool(shares) and min(shares) == 1
-    log.info("in bfloat16 %s", "all labels of the check batch are the same" if agrees else "labels of the check batch differ")
-    return replace(execution, precision="bfloat16") if agrees else execution
+    if not agrees:
+        log.warning("%s: in bfloat16 labels of a check batch change, so the network computes in float32", spec.title)
+        return execution
+    log.info("%s: in bfloat16 no label of a check batch changes", spec.title)
+    return replace(execution, precision="bfloat16")
 
 
 def computes_bfloat16(device: torch.device) -> bool:

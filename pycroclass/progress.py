@@ -119,7 +119,11 @@ class JsonLines:
                 self._write("progress", _paths(event.started), {**about, **_rates(event)})
             case Finished():
                 about = {"already_done": not event.is_new, "shapes": event.shapes, "items": event.started.n_items}
-                self._write("file_finished", _paths(event.started), {**about, "seconds": event.seconds, "counts": event.counts})
+                self._write(
+                    "file_finished",
+                    _paths(event.started),
+                    {**about, "seconds": event.seconds, "counts": event.counts, "precision": event.precision},
+                )
             case Failed():
                 self._write("file_failed", _paths(event), {"error": type(event.error).__name__, "message": str(event.error)})
 
@@ -156,7 +160,8 @@ def _outcome(event: Finished) -> str:
         return f"{output}: already done by this very run"
     shapes = ", ".join(f"{name} {shape}" for name, shape in event.shapes.items())
     pace = f"{event.started.n_items} {event.started.noun} in {event.seconds:.1f} s"
-    return "; ".join(filter(None, (f"{output}: {shapes}", pace, _counts(event.counts))))
+    number_type = "" if event.precision == "float32" else f"computed in {event.precision}"
+    return "; ".join(filter(None, (f"{output}: {shapes}", pace, _counts(event.counts), number_type)))
 
 
 def _state(event: Advanced) -> str:

@@ -123,7 +123,7 @@ def _weighted_sums(block: torch.Tensor, masks: tuple[ArrayValue, ...]) -> torch.
     wide = torch.promote_types(values.dtype, torch.float64)
     n_items = max(1, _TILE_BYTES // (wide.itemsize * values.shape[1]))
     tile = values.new_empty((min(n_items, len(values)), values.shape[1]), dtype=wide)
-    sums = torch.cat([F.linear(tile[: len(some)].copy_(some), weights.to(wide)) for some in values.split(n_items)])
+    sums = torch.cat([F.linear(tile[: len(some)].copy_(some), weights.to(wide)) for some in torch.split(values, n_items)])
     unclear = ~torch.isfinite(sums).all(1)  # a weight of 0 times NaN or inf is NaN
     if unclear.any():
         sums[unclear] = _only_weighted(values[unclear].to(wide), weights)
