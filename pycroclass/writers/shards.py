@@ -143,8 +143,8 @@ def check_workers_see(folder: Path, names: Sequence[str], client: distributed.Cl
     WriteError
         If one cannot.
     """
-    found = client.run(_can_write, [str(folder / name) for name in names])
-    if blind := [worker for worker, can_write in found.items() if not can_write]:
+    found = client.run(_can_write, [str(folder / name) for name in names], on_error="return")
+    if blind := [worker for worker, can_write in found.items() if can_write is False]:  # one that is lost meanwhile gives its error
         raise WriteError(
             f"{len(blind)} of {len(found)} workers cannot write to {(folder / names[0]).parent}, {blind[0]} for one. Write to a folder "
             "that all machines share, or pass shard_bytes=None to bring all results here."
