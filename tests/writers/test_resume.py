@@ -8,10 +8,11 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import h5py
@@ -24,8 +25,10 @@ from resumable import N_BLOCKS, N_LOADS, bits, job
 
 import pycroclass as pc
 from pycroclass.errors import ParameterError, ReadError, WriteError
+from pycroclass.sid import unwrap
 from pycroclass.writers import Written, write
 from pycroclass.writers import journal as journal_module
+from pycroclass.writers.blocks import Job, Work
 from pycroclass.writers.journal import read_journal
 from pycroclass.writers.run import differences
 
@@ -502,15 +505,40 @@ def test_full_disk_is_found_before_anything_is_computed(small_disk: Path, source
 def test_disk_that_fills_up_meanwhile(small_disk: Path, source: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where space cannot be reserved."""
     monkeypatch.setattr("pycroclass.writers.places.Place.reserve", lambda *_: None)
-    other = small_disk / "other"
+    other, lock, fills = small_disk / "other", threading.Lock(), [True]
 
     def fill(_: tuple[int, ...]) -> None:
-        with open(other, "ab") as file:
-            file.write(bytes(8192))
+        with lock:  # a thread may be at it still when the run has ended
+            if fills:
+                with open(other, "ab") as file:
+                    file.write(bytes(8192))
 
     with pytest.raises((WriteError, OSError)):
         write(job(source, fill), small_disk / "out.h5", resume=True)
-    other.unlink(missing_ok=True)
+    with lock:
+        fills.clear()
+    other.unlink()
     write(job(source), small_disk / "out.h5", resume=True)
     assert bits(small_disk / "out.h5") == whole
     assert names(small_disk) == ["out.h5"]
+
+
+# --- what goes through the graph -------------------------------------------------------------------------------------------------------
+
+
+def test_outputs_of_one_stage_are_one_group_and_a_source_is_an_output_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((50, 8, 8), "f4"))
+    data = next(iter(pc.read(tmp_path / "a.npy").values()))
+    data = data.rechunk((7, 8, 8))
+    logs = {name: pc.run(pc.Log1p(), data, execution=pc.Execution(block_bytes=7 * 8 * 8 * 4)) for name in ("log", "again")}
+    results = {"raw": data, **logs, "sum": logs["log"] + 0, "same": logs["log"] - 0}
+    arrays = {name: unwrap(dataset)[0] for name, dataset in results.items()}
+    assert {array.npartitions for array in arrays.values()} == {8}
+    work = Work.of([Job(array, cast(Any, None)) for array in arrays.values()])
+    # `sum` and `same` both come from `log` and nothing else: one group
+    assert len(work.groups) == 8 * 4
+    assert sorted(key[0] for group in work.groups for key in group.keys) == sorted(a.name for a in arrays.values() for _ in range(8))
+    path = write(results, tmp_path / "out.h5")
+    with h5py.File(path) as file:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(file[f"Measurement_000/Channel_000/{name}/{name}"][()], array.compute())
