@@ -17,8 +17,8 @@ LAYERS = [
     {"serialize", "reduction", "item_spec"},
     {"networks"},
     {"operators", "stage"},
-    {"estimators", "engine", "bundle"},
-    {"passes", "sid"},
+    {"estimators", "engine", "bundle", "transfer"},
+    {"passes", "sid", "per_item"},
     {"summaries", "precision", "readers", "writers"},
     {"api", "simulate"},
     {"training", "replay", "recipe", "pictures"},
@@ -31,6 +31,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
 RIM = {
     "sid",
+    "per_item",
     "precision",
     "readers",
     "writers",

@@ -9,13 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from pycroclass.errors import ParameterError
-from pycroclass.networks.registry import Classifier, network
+from pycroclass.networks.classifier import ImageClassifier
+from pycroclass.networks.registry import network
 from pycroclass.spec import Domain
 
 _KERNEL: Final = 7
 _POOL: Final = 5
 _N_FILTERS: Final = 4
 _N_HIDDEN: Final = 16
+_N_MAPPING: Final = 9
+"""Layers up to the second pooling."""
 
 
 class RowNorm(nn.BatchNorm2d):
@@ -41,7 +44,7 @@ class RowNorm(nn.BatchNorm2d):
         return torch.stack((scale, self.bias - self.running_mean * scale))
 
 
-class HitNetwork(Classifier):
+class HitNetwork(ImageClassifier):
     """Two convolutions of four 7 x 7 filters, each normalised, rectified and pooled by 5, then 16 hidden units: 11 098 weights at 350.
 
     Parameters
@@ -92,9 +95,18 @@ class HitNetwork(Classifier):
             nn.Dropout(dropout),
         )
 
-    def embed(self, items: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.trunk(items)
-        return features
+    def feature_map(self, items: torch.Tensor) -> torch.Tensor:
+        for layer in list(self.trunk)[:_N_MAPPING]:
+            items = layer(items)
+        return items
+
+    def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
+        for layer in list(self.trunk)[_N_MAPPING:]:
+            feature_map = layer(feature_map)
+        return feature_map
+
+    def depth_groups(self) -> list[list[str]]:
+        return [["trunk.0", "trunk.2"], ["trunk.5", "trunk.6"], ["trunk.11", "trunk.12"], ["head"]]
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         return F.relu(super().logits(embedding))

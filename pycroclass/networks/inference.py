@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pycroclass.networks.classifier import Classifier
 from pycroclass.networks.hit import RowNorm
-from pycroclass.networks.registry import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pycroclass.networks.registry import Classifier
+from pycroclass.networks.classifier import Classifier
 
 
 def measured_workspace(module: Classifier, shape: tuple[int, ...]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,66 +11,14 @@ from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
 
 import torch
-from torch import nn
 
 from pycroclass.errors import ParameterError
+from pycroclass.networks.classifier import Classifier
 from pycroclass.spec import Domain
 
 log = logging.getLogger(__name__)
 
 Builder = TypeVar("Builder", bound="Callable[..., Classifier]")
-
-
-class Classifier(nn.Module, ABC):
-    """A network that sorts items into classes: `embed` describes an item, `logits` judges the description.
-
-    Parameters
-    ----------
-    item_shape : tuple of int or None
-        Of one item: ``(channel, y, x)`` or ``(length,)``; None where any size will do.
-    n_features : int
-        Length of the embedding.
-    n_classes : int
-        Number of logits.
-    """
-
-    def __init__(self, item_shape: tuple[int | None, ...], *, n_features: int, n_classes: int) -> None:
-        super().__init__()
-        self.item_shape = item_shape
-        self.n_features = n_features
-        self.n_classes = n_classes
-        self.head: nn.Module = nn.Linear(n_features, n_classes)
-
-    @abstractmethod
-    def embed(self, items: torch.Tensor) -> torch.Tensor:
-        """Features of shape ``(batch, n_features)`` of items of shape ``(batch, *item_shape)``."""
-
-    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
-        """Logits of shape ``(batch, n_classes)`` of what `embed` gives; their softmax is the probability of each class."""
-        logits: torch.Tensor = self.head(embedding)
-        return logits
-
-    def forward(self, items: torch.Tensor) -> torch.Tensor:
-        """Logits of items."""
-        return self.logits(self.embed(items))
-
-
-class PixelClassifier(Classifier):
-    """A network that sorts every pixel: `embed` gives ``(batch, n_features, y, x)`` and `logits` ``(batch, n_classes, y, x)``.
-
-    Parameters
-    ----------
-    item_shape : tuple of int or None
-        Of one image: ``(channel, y, x)``; None where any size will do.
-    n_features : int
-        Features of a pixel.
-    n_classes : int
-        Number of logits of a pixel.
-    """
-
-    def __init__(self, item_shape: tuple[int | None, ...], *, n_features: int, n_classes: int) -> None:
-        super().__init__(item_shape, n_features=n_features, n_classes=n_classes)
-        self.head = nn.Conv2d(n_features, n_classes, 1)
 
 
 @dataclass(frozen=True)

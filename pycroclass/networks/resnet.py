@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pycroclass.errors import ParameterError
-from pycroclass.networks.registry import Classifier, network
+from pycroclass.networks.classifier import Classifier, ImageClassifier
+from pycroclass.networks.registry import network
 from pycroclass.spec import Domain
 
 _CONVOLUTION: Final[dict[int, Callable[..., nn.Module]]] = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -53,7 +54,7 @@ class ResidualBlock(nn.Module):
         return result
 
 
-class ImageResNet(Classifier):
+class ImageResNet(ImageClassifier):
     """A residual network for images: three stages of halved size and doubled width, then mean and maximum over the image.
 
     Parameters
@@ -62,6 +63,8 @@ class ImageResNet(Classifier):
     n_channels : int
     width : int
         Channels of the first convolution.
+    dropout : float
+        Share of the features that training drops before the last layer.
 
     Notes
     -----
@@ -74,15 +77,21 @@ class ImageResNet(Classifier):
     torch.Size([5, 3])
     """
 
-    def __init__(self, *, n_classes: int, n_channels: int = 1, width: int = 16) -> None:
+    def __init__(self, *, n_classes: int, n_channels: int = 1, width: int = 16, dropout: float = 0.0) -> None:
         _check_positive(n_classes=n_classes, n_channels=n_channels, width=width)
-        super().__init__((n_channels, None, None), n_features=2 * _WIDENING * width, n_classes=n_classes)
+        super().__init__((n_channels, None, None), n_features=2 * _WIDENING * width, n_classes=n_classes, dropout=dropout)
         self.standardise = nn.BatchNorm2d(n_channels, momentum=None, affine=False)
         self.trunk = _trunk(2, n_channels, width)
 
-    def embed(self, items: torch.Tensor) -> torch.Tensor:
-        features = self.trunk(self.standardise(items))
-        return torch.cat((features.mean((-2, -1)), features.amax((-2, -1))), 1)
+    def feature_map(self, items: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.trunk(self.standardise(items))
+        return features
+
+    def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
+        return torch.cat((feature_map.mean((-2, -1)), feature_map.amax((-2, -1))), 1)
+
+    def depth_groups(self) -> list[list[str]]:
+        return [*_trunk_groups(), ["head"]]
 
 
 class SpectrumResNet(Classifier):
@@ -97,6 +106,8 @@ class SpectrumResNet(Classifier):
         Channels of the first convolution.
     n_features : int
         Length of the embedding.
+    dropout : float
+        Share of the features that training drops before the last layer.
 
     Notes
     -----
@@ -108,9 +119,9 @@ class SpectrumResNet(Classifier):
     torch.Size([5, 4])
     """
 
-    def __init__(self, *, n_classes: int, length: int, width: int = 16, n_features: int = 64) -> None:
+    def __init__(self, *, n_classes: int, length: int, width: int = 16, n_features: int = 64, dropout: float = 0.0) -> None:
         _check_positive(n_classes=n_classes, length=length, width=width, n_features=n_features)
-        super().__init__((length,), n_features=n_features, n_classes=n_classes)
+        super().__init__((length,), n_features=n_features, n_classes=n_classes, dropout=dropout)
         self.standardise = nn.BatchNorm1d(1, momentum=None, affine=False)
         self.trunk = _trunk(1, 1, width)
         n_points = math.ceil(length / _REDUCTION)
@@ -122,17 +133,20 @@ class SpectrumResNet(Classifier):
         positions = self.sections(self.trunk(self.standardise(items.unsqueeze(1))))
         return F.relu(self.features(positions.flatten(1)))
 
+    def depth_groups(self) -> list[list[str]]:
+        return [*_trunk_groups(), ["features"], ["head"]]
+
 
 @network("resnet_small", domain=Domain.IMAGE)
-def resnet_small(*, n_classes: int, n_channels: int = 1, width: int = 16) -> ImageResNet:
+def resnet_small(*, n_classes: int, n_channels: int = 1, width: int = 16, dropout: float = 0.0) -> ImageResNet:
     """`ImageResNet` of about 80 000 weights at width 16."""
-    return ImageResNet(n_classes=n_classes, n_channels=n_channels, width=width)
+    return ImageResNet(n_classes=n_classes, n_channels=n_channels, width=width, dropout=dropout)
 
 
 @network("resnet_spectrum", domain=Domain.SPECTRUM)
-def resnet_spectrum(*, n_classes: int, length: int, width: int = 16, n_features: int = 64) -> SpectrumResNet:
+def resnet_spectrum(*, n_classes: int, length: int, width: int = 16, n_features: int = 64, dropout: float = 0.0) -> SpectrumResNet:
     """`SpectrumResNet`."""
-    return SpectrumResNet(n_classes=n_classes, length=length, width=width, n_features=n_features)
+    return SpectrumResNet(n_classes=n_classes, length=length, width=width, n_features=n_features, dropout=dropout)
 
 
 def _trunk(n_dimensions: Literal[1, 2], n_channels: int, width: int) -> nn.Sequential:
@@ -144,6 +158,11 @@ def _trunk(n_dimensions: Literal[1, 2], n_channels: int, width: int) -> nn.Seque
         for n_in, n_out in zip([width, *widths[:-1]], widths, strict=True)
     ]
     return nn.Sequential(stem, _MAXIMUM[n_dimensions](2, ceil_mode=True), *blocks, _NORM[n_dimensions](widths[-1]), nn.ReLU())
+
+
+def _trunk_groups() -> list[list[str]]:
+    """The stem and the blocks of `_trunk`; the last norm goes with the last block."""
+    return [["trunk.0"], ["trunk.2"], ["trunk.3"], ["trunk.4", "trunk.5"]]
 
 
 def _check_positive(**numbers: int) -> None:

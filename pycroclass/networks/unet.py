@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from pycroclass.errors import ParameterError
-from pycroclass.networks.registry import PixelClassifier, network
+from pycroclass.networks.classifier import PixelClassifier
+from pycroclass.networks.registry import network
 from pycroclass.spec import Domain
 
 
@@ -54,6 +55,11 @@ class UNet(PixelClassifier):
             there = seen.pop()
             x = merge(torch.cat((there, grow(x)[..., : there.shape[-2], : there.shape[-1]]), 1))
         return x
+
+    def depth_groups(self) -> list[list[str]]:
+        down = [[f"down.{level}"] for level in range(len(self.down))]
+        up = [[f"up.{level}", f"merge.{level}"] for level in range(len(self.up))]
+        return [*down, *up, ["head"]]
 
 
 @network("unet", domain=Domain.IMAGE)

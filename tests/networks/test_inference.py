@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pycroclass.networks import Classifier, HitNetwork, ImageResNet, ResNet18, SpectrumResNet, UNet
+from pycroclass.networks import VGG, Classifier, DenseNet, HitNetwork, ImageResNet, ResNet, SpectrumResNet, UNet
 from pycroclass.networks.hit import RowNorm
 from pycroclass.networks.inference import NarrowConvolution, prepared
 from pycroclass.networks.memory import measured_workspace
@@ -20,8 +20,12 @@ CPU = torch.device("cpu")
 NETWORKS = {
     "hit": (HitNetwork, {"size": 74}, (1, 74, 74)),
     "hit of an awkward size": (HitNetwork, {"size": 93, "n_channels": 2, "n_classes": 5}, (2, 93, 93)),
-    "resnet18": (ResNet18, {"n_classes": 4}, (3, 45, 64)),
-    "grey resnet18": (ResNet18, {"n_classes": 2, "n_channels": 1}, (1, 33, 32)),
+    "resnet18": (ResNet, {"depth": 18, "n_classes": 4}, (3, 45, 64)),
+    "grey resnet18": (ResNet, {"depth": 18, "n_classes": 2, "n_channels": 1, "dropout": 0.3}, (1, 33, 32)),
+    "resnet50": (ResNet, {"depth": 50, "n_classes": 4}, (3, 45, 64)),
+    "densenet121": (DenseNet, {"depth": 121, "n_classes": 4, "dropout": 0.2}, (3, 45, 64)),
+    "vgg16": (VGG, {"depth": 16, "n_classes": 4, "n_channels": 1, "n_hidden": 20}, (1, 45, 64)),
+    "vgg16_bn": (VGG, {"depth": 16, "n_classes": 4, "n_hidden": 20, "batch_norm": True}, (3, 32, 32)),
     "unet": (UNet, {"n_classes": 3, "width": 4}, (1, 48, 32)),
     "unet of odd sizes": (UNet, {"n_classes": 3, "width": 4, "n_channels": 2, "depth": 3}, (2, 37, 21)),
     "images": (ImageResNet, {"n_classes": 2}, (1, 21, 18)),
@@ -82,7 +86,7 @@ def test_nothing_is_left_that_can_be_folded(name: str) -> None:
     if name.startswith("hit"):
         assert kinds.count(NarrowConvolution) == 2
         assert not {nn.Conv2d, RowNorm, nn.MaxPool2d} & set(kinds)
-    if "resnet18" in name or "unet" in name:
+    if any(part in name for part in ("resnet18", "resnet50", "vgg", "unet")):
         assert nn.BatchNorm2d not in kinds
 
 

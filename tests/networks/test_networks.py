@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pycroclass.errors import ParameterError
-from pycroclass.networks import Classifier, HitNetwork, ImageResNet, ResNet18, SpectrumResNet, UNet, architecture, architectures, network
+from pycroclass.networks import Classifier, HitNetwork, ImageResNet, ResNet, SpectrumResNet, UNet, architecture, architectures, network
 from pycroclass.spec import Domain
 
 
@@ -83,7 +83,7 @@ def torchvision_names() -> list[str]:
 
 
 def test_resnet18_is_that_of_torchvision() -> None:
-    module = ResNet18(n_classes=1000)
+    module = ResNet(18, n_classes=1000)
     assert sum(parameter.numel() for parameter in module.parameters()) == 11_689_512
     assert list(module.state_dict()) == torchvision_names()
     assert module.state_dict()["layer4.0.downsample.0.weight"].shape == (512, 256, 1, 1)
