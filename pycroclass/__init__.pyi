@@ -4,6 +4,7 @@ from .array_value import ArrayValue
 from .bundle import Bundle
 from .errors import PycroclassError
 from .estimators import PCA, DefectMask, KMeans, NetworkClassifier, PercentileScale, StandardizeData, StandardizeFeatures
+from .evaluation import Evaluation, Predictions, evaluate
 from .geometry import Geometry
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
@@ -64,6 +65,7 @@ __all__ = [
     "DefectMask",
     "Domain",
     "Estimator",
+    "Evaluation",
     "Execution",
     "Flatfield",
     "GaussianBlur",
@@ -81,6 +83,7 @@ __all__ = [
     "Pad",
     "Pipeline",
     "PowerSpectrum",
+    "Predictions",
     "Provenance",
     "PycroclassError",
     "RadialMedian",
@@ -105,6 +108,7 @@ __all__ = [
     "append",
     "classify",
     "concatenate",
+    "evaluate",
     "fit",
     "mean_by_label",
     "pack",

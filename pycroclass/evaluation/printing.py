@@ -1,0 +1,66 @@
+"""An evaluation in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group
+from rich.table import Table
+
+from pycroclass.evaluation.bootstrap import LEVEL, Interval
+from pycroclass.evaluation.measures import OF_CLASS, SUMMARY, key
+from pycroclass.evaluation.metrics import Metrics
+from pycroclass.evaluation.operating import OperatingMetrics
+
+if TYPE_CHECKING:
+    from pycroclass.evaluation.evaluation import Evaluation
+
+_OF_GROUP: Final = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
+
+
+def summary(evaluation: Evaluation) -> Group:
+    """Tables of the pooled metrics, of the classes, of the groups and of the operating points, as far as there are any."""
+    tables = [_pooled(evaluation.pooled, evaluation.intervals), _classes(evaluation.pooled, evaluation.intervals)]
+    if evaluation.per_group:
+        tables.append(_groups(evaluation.per_group, evaluation.group_intervals))
+    if evaluation.operating_points:
+        tables.append(_points(evaluation.operating_points))
+    return Group(*tables)
+
+
+def _pooled(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
+    of = f"{pooled.n_groups} groups" if pooled.n_groups else "resampled one by one: the groups are not known"
+    table = Table("metric", "value", f"{LEVEL:.0%} interval", title=f"{pooled.support} items, {of}", title_justify="left")
+    for name in SUMMARY:
+        table.add_row(name, *_value(getattr(pooled, name), bounds.get(name)))
+    return table
+
+
+def _classes(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
+    table = Table("class", "items", *OF_CLASS, title="Classes, each against the rest", title_justify="left")
+    for name, found in pooled.per_class.items():
+        values = (" ".join(_value(getattr(found, metric), bounds.get(key(metric, name)))) for metric in OF_CLASS)
+        table.add_row(name, str(found.support), *values)
+    return table
+
+
+def _groups(per_group: Mapping[str, Metrics], bounds: Mapping[str, Mapping[str, Interval]]) -> Table:
+    table = Table("group", "items", *_OF_GROUP, title="Groups, each alone", title_justify="left")
+    for name, found in per_group.items():
+        values = (" ".join(_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
+        table.add_row(name, str(found.support), *values)
+    return table
+
+
+def _points(points: Sequence[OperatingMetrics]) -> Table:
+    metrics = ("sensitivity", "specificity", "precision", "workload", "prior", "precision_at_prior")
+    table = Table("class", "threshold", *metrics, "found by", title="Operating points", title_justify="left")
+    for found in points:
+        values = (f"{getattr(found, name):.3f}" for name in metrics)
+        table.add_row(found.point.positive, f"{found.point.threshold:.4g}", *values, found.point.origin)
+    return table
+
+
+def _value(value: float, interval: Interval | None) -> tuple[str, str]:
+    return f"{value:.3f}", "" if interval is None else f"({interval.low:.3f} to {interval.high:.3f})"
