@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -18,6 +18,7 @@ from pycroclass.bundle import Bundle
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.operator import Composable, Pipeline
 from pycroclass.passes import Nonfinite, Passes
+from pycroclass.per_item import cut_items, join_items, without_items
 from pycroclass.provenance import Provenance
 from pycroclass.reduction import Estimator
 from pycroclass.serialize import to_dict
@@ -27,9 +28,6 @@ from pycroclass.stage import Cut, Execution, plan
 from pycroclass.summaries import MeanByLabel
 
 log = logging.getLogger(__name__)
-
-_PER_ITEM: Final = ("labels", "files", "event_ids", "photon_energies")
-"""Metadata that hold one value for each item of a stack."""
 
 
 def run(pipeline: Composable, dataset: sidpy.Dataset, *, execution: Execution | None = None) -> Any:
@@ -138,12 +136,14 @@ def fit(
         if isinstance(step, Estimator):
             (lazy, meaning), *_ = engine.run(Pipeline(done), array, spec, execution).values()
             data = Passes.over(lazy, meaning, step.domain, step.axes, nonfinite=nonfinite, mask=mask, execution=execution).kept()
-            step = step.fit(data, data.item)
+            fitted = step.fit(data, data.item)
             if data.n_items < data.n_total and data.n_items != n_items:
                 log.warning("%d of %d items are left out of the fit: masked, or with NaN or inf", data.n_total - data.n_items, data.n_total)
             n_items = data.n_items
             log.info("fitted %s on %d items", type(step).__name__, n_items)
-        done = (*done, step)
+            done = (*done, *fitted.steps())
+        else:
+            done = (*done, step)
     record = {
         "recipe": to_dict(pipeline)[0],
         "source": provenance_of(dataset).digested("sampled").to_dict(),
@@ -225,7 +225,7 @@ def concatenate(datasets: Sequence[sidpy.Dataset]) -> sidpy.Dataset:
         da.concatenate(arrays),
         replace(first, axes=(axis, *first.axes[1:]), geometry=geometry),
         provenance=Provenance("concatenate", {}, tuple(provenance_of(dataset) for dataset in datasets)),
-        metadata=_joined_metadata(datasets),
+        metadata=without_items(datasets[0].metadata) | join_items([dataset.metadata for dataset in datasets]),
         modality=datasets[0].modality,
         source=datasets[0].source,
     )
@@ -234,31 +234,16 @@ def concatenate(datasets: Sequence[sidpy.Dataset]) -> sidpy.Dataset:
 def _metadata_of(dataset: sidpy.Dataset, spec: Spec, cuts: Sequence[Cut], result: Spec, *, is_answer: bool) -> dict[str, Any]:
     """The metadata of a dataset as far as they are true of a result: lists are cut with their items; true labels do not stand beside
     an answer, where they could be taken for it."""
-    metadata = _without_items(dataset.metadata)
+    metadata = without_items(dataset.metadata)
     if result.names[:1] != spec.names[:1]:
         return metadata
-    for name in dataset.metadata.keys() & set(_PER_ITEM):
-        values = dataset.metadata[name]
-        for cut in cuts:
-            values = values[cut.slices[cut.result.names.index(spec.names[0])]]
-        if len(values) == result.shape[0] and not (name == "labels" and is_answer):
-            metadata[name] = values
-    return metadata
-
-
-def _without_items(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata of the whole, for results that have not the items of the dataset."""
-    return {name: value for name, value in metadata.items() if name not in _PER_ITEM}
-
-
-def _joined_metadata(datasets: Sequence[sidpy.Dataset]) -> dict[str, Any]:
-    """The metadata of the first, with lists of one value for each item joined; left out where one dataset has none."""
-    metadata = _without_items(datasets[0].metadata)
-    for name in _PER_ITEM:
-        lists = [dataset.metadata.get(name) for dataset in datasets]
-        if all(values is not None for values in lists):
-            metadata[name] = [value for values in lists for value in values]
-    return metadata
+    kept = range(spec.shape[0])
+    for cut in cuts:
+        kept = kept[cut.slices[cut.result.names.index(spec.names[0])]]
+    of_items = cut_items(dataset.metadata, kept, spec.shape[0]) if len(kept) == result.shape[0] else {}
+    if is_answer:
+        of_items.pop("labels", None)
+    return metadata | of_items
 
 
 def mean_by_label(
@@ -325,7 +310,7 @@ def _summaries(dataset: sidpy.Dataset, labels: sidpy.Dataset, passes: Passes, n_
             provenance=Provenance(
                 "mean_by_label", {"output": meaning.title, **parameters}, (provenance_of(dataset), provenance_of(labels))
             ),
-            metadata=_without_items(dataset.metadata),
+            metadata=without_items(dataset.metadata),
             modality=dataset.modality,
             source=dataset.source,
         )

@@ -17,6 +17,7 @@ from pycroclass.api import concatenate, mean_by_label
 from pycroclass.bundle import Bundle
 from pycroclass.errors import BundleError, PycroclassError, ReplayError
 from pycroclass.operator import Composable, Operator
+from pycroclass.per_item import take
 from pycroclass.provenance import FileStamp, Provenance, digest_file
 from pycroclass.readers import read
 from pycroclass.readers.records import Record, digest_dataset, records
@@ -129,6 +130,8 @@ def rebuild(tree: Provenance, beside: Path, execution: Execution | None = None) 
             return _run_again(tree, inputs[0], beside, execution)
         case "concatenate":
             return concatenate(inputs)
+        case "take":
+            return take(inputs[0], tree.arrays[tree.parameters["index"]].values)
         case "mean_by_label":
             parameters = tree.parameters
             recorded = _as_recorded(parameters, execution)

@@ -61,12 +61,13 @@ def wrap_read(
     *,
     metadata: Mapping[str, Any] | None = None,
     original_metadata: Mapping[str, Any] | None = None,
+    also: Sequence[Path] = (),
 ) -> sidpy.Dataset:
-    """The dataset around a lazy array that comes from these files."""
+    """The dataset around a lazy array that comes from these files, and from others ``also`` that they name."""
     return wrap(
         array,
         replace(spec, dtype=array.dtype),
-        provenance=provenance(key, path, options),
+        provenance=provenance(key, path, options, also=also),
         metadata=metadata,
         original_metadata=original_metadata,
     )

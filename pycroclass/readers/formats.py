@@ -44,6 +44,8 @@ class Format:
         Whether it is a layout inside HDF5, which the content of the file tells.
     is_stackable : bool
         Whether many files of it make one stack; the module has ``open_files``.
+    is_labelled : bool
+        Whether one file of it holds, or lists, labelled images.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class Format:
     extra: str | None = None
     is_hdf5: bool = False
     is_stackable: bool = False
+    is_labelled: bool = False
 
     def matches_name(self, name: str) -> bool:
         """Whether a file of this name may be of the format."""
@@ -84,6 +87,14 @@ def _scifi(name: str, extensions: tuple[str, ...], description: str, *signatures
     return Format(name, extensions, "pycroclass.readers.scifireaders", description, signatures, extra)
 
 
+def _labelled(
+    name: str, extensions: tuple[str, ...], module: str, description: str, *signatures: tuple[bytes, int], extra: str | None = None
+) -> Format:
+    is_stackable = module == "tfrecord"  # shards; a table stands by itself
+    return Format(name, extensions, f"pycroclass.readers.{module}", description, signatures, extra, False, is_stackable, True)
+
+
+_SHARD: Final = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
 _WSXM: Final = (b"WSxM file copyright", 0)
 
 BUILT_IN: Final = (
@@ -100,6 +111,9 @@ BUILT_IN: Final = (
     _images("CBF", (".cbf", ".cbf.gz", ".cbf.bz2"), "cbf", "crystallographic frames with geometry", *_CBF, extra="cbf"),
     _images("SMV", (".img",), "smv", "frames of ADSC, TIMEPIX and others", (b"{\nHEADER_BYTES", 0), (b"{\r\nHEADER_BYTES", 0)),
     _images("NPY", (".npy",), "npy", "NumPy arrays, memory-mapped", (b"\x93NUMPY", 0)),
+    _labelled("CSV", (".csv", ".tsv"), "table", "tables of images: a path, a label and whatever else is known of each"),
+    _labelled("Parquet", (".parquet",), "parquet", "the same in Parquet", (b"PAR1", 0)),
+    _labelled("TFRecord", (".tfrecord", ".tfrecords", _SHARD, f"{_SHARD}.*"), "tfrecord", "labelled images of MARCO and TensorFlow"),
     Format("NPZ", (".npz",), "pycroclass.readers.npy", "NumPy archives", ((b"PK", 0),)),
     Format("MRC", (".mrc", ".mrcs", ".map"), "pycroclass.readers.mrc", "electron microscopy stacks", ((b"MAP", 208),), "mrc"),
     Format("DM3/DM4", (".dm3", ".dm4"), "pycroclass.readers.dm", "Gatan DigitalMicrograph", ((b"\0\0\0\x03", 0), (b"\0\0\0\x04", 0))),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,29 @@ def open_files(paths: Sequence[Path], options: ReadOptions) -> dict[str, sidpy.D
     return open_stack(paths, options, _FRAMES)
 
 
+def frame_header(file: Path | IO[bytes], name: Path | str) -> FrameHeader:
+    """Shape and type of the image in a file.
+
+    Raises
+    ------
+    ReadError
+        If it has 16 bits per colour.
+    """
+    with Image.open(file) as image:
+        size, mode = image.size[::-1], _mode(image)
+        if mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in image.tile):
+            raise failure(name, "has 16 bits per colour, of which 8 would be lost", "Save it as TIFF.")
+    colours = (len(mode),) if mode.startswith("RGB") else ()
+    return FrameHeader((*size, *colours), np.dtype(MODES[mode]))
+
+
+def frame(file: str | IO[bytes]) -> npt.NDArray[Any]:
+    """The image in a file."""
+    with Image.open(file) as image:
+        mode = _mode(image)
+        return np.array(image if image.mode == mode else image.convert(mode))
+
+
 def _mode(image: Image.Image) -> str:
     """The mode that the image is read in."""
     if image.mode == "1":
@@ -49,18 +72,7 @@ def _mode(image: Image.Image) -> str:
 
 
 def _header(path: Path) -> FrameHeader:
-    with Image.open(path) as image:
-        size, mode = image.size[::-1], _mode(image)
-        if mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in image.tile):
-            raise failure(path, "has 16 bits per colour, of which 8 would be lost", "Save it as TIFF.")
-    colours = (len(mode),) if mode.startswith("RGB") else ()
-    return FrameHeader((*size, *colours), np.dtype(MODES[mode]))
+    return frame_header(path, path)
 
 
-def _load(path: str) -> npt.NDArray[Any]:
-    with Image.open(path) as image:
-        mode = _mode(image)
-        return np.array(image if image.mode == mode else image.convert(mode))
-
-
-_FRAMES: Final = FrameFormat(_header, _load)
+_FRAMES: Final = FrameFormat(_header, frame)

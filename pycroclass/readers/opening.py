@@ -6,13 +6,14 @@ import glob
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pycroclass.errors import MissingDependencyError, ParameterError, PycroclassError, ReadError
+from pycroclass.readers.class_names import SPLITS
 from pycroclass.readers.detection import detect
 from pycroclass.readers.failure import failure
 from pycroclass.readers.formats import Format, format_named, formats
@@ -48,6 +49,7 @@ def read(
     key: str | None = None,
     size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     format: str | None = None,
 ) -> Datasets:
     """Open a file lazily: its datasets by their own names.
@@ -58,11 +60,15 @@ def read(
     ----------
     path : str, Path or sequence of them
         A file; ``file.h5::/entry/data`` for one dataset in it; a folder or a pattern (``run/*.tif``) or a list of images that make one
-        stack. Images in several folders, or a folder of folders, make a stack with one class for each folder.
+        stack. Images in several folders, or a folder of folders, make a stack with one class for each folder; above them may stand
+        ``train`` and ``test``. A table of images (CSV, Parquet) or TFRecord shards make a labelled stack too.
     key : str, optional
         The one dataset wanted: a key of the result, or the path of any dataset of an HDF5 file.
     size, fit : optional
         ``(y, x)`` in pixels and ``"pad"``, ``"crop"`` or ``"resize"``, where images of different sizes shall become one stack.
+    classes : sequence of str, or mapping of str to sequence of str, optional
+        Names of the classes of labelled images in the order of their numbers, such as ``bundle.classes``, each with other names for it.
+        By default those that occur, in alphabetical order.
     format : str, optional
         Name of a format, where the file's content and name do not tell.
 
@@ -74,7 +80,8 @@ def read(
     Raises
     ------
     ReadError
-        If a file is missing, unreadable, empty, truncated, damaged, or of no known format; if there is no such key.
+        If a file is missing, unreadable, empty, truncated, damaged, or of no known format; if there is no such key; if a label is
+        none of the classes.
     MissingDependencyError
         If an optional package is needed.
     ParameterError
@@ -89,22 +96,24 @@ def read(
     [(3, 5, 7)]
     """
     if not isinstance(path, str | Path):
-        options = ReadOptions(key, size, fit)
-        return _read_stack([_existing(Path(p)) for p in path], options, format)
+        options = ReadOptions(key, size, fit, classes=classes)
+        return read_stack([existing(Path(p)) for p in path], options, format)
     if key is None:
         path, key = _split_key(path)
-    options = ReadOptions(key, size, fit)
+    options = ReadOptions(key, size, fit, classes=classes)
     path = Path(path)
     if path.is_dir():
-        return _read_stack(_files_in(path), options, format)
+        return read_stack(_files_in(path), options, format)
     if not path.exists() and glob.has_magic(str(path)):
-        return _read_stack(_matching(str(path)), options, format)
-    return _read_file(_existing(path), options, format)
+        return read_stack(_matching(str(path)), options, format)
+    return _read_file(existing(path), options, format)
 
 
 def _read_file(path: Path, options: ReadOptions, format: str | None) -> Datasets:
     chosen = format_named(format) if format else detect(path)
-    if options.size is not None and not chosen.is_stackable:
+    if options.classes is not None and not chosen.is_labelled:
+        raise ParameterError(f"classes are for labelled images; {path.name} is {chosen.name}, which has no labels")
+    if options.size is not None and not (chosen.is_stackable or chosen.is_labelled):
         raise ParameterError(f"size and fit are for images; {path.name} is {chosen.name}. Use Crop, Pad or Resize on its datasets.")
     datasets = _open(chosen, path, options, "open_file")
     if options.key is None:
@@ -117,16 +126,23 @@ def _read_file(path: Path, options: ReadOptions, format: str | None) -> Datasets
     return found
 
 
-def _read_stack(paths: Sequence[Path], options: ReadOptions, format: str | None) -> Datasets:
+def read_stack(paths: Sequence[Path], options: ReadOptions, format: str | None = None) -> Datasets:
+    """Files that make one stack; those of several formats that one module opens, such as PNG and JPEG, may stand together.
+
+    Raises
+    ------
+    ReadError, ParameterError
+        As `read`.
+    """
     if not paths:
         raise ReadError("no files given: a stack needs at least one")
-    found = {format_named(format) if format else detect(path) for path in paths}
-    if len(found) > 1 or not all(f.is_stackable for f in found):
+    found = list(dict.fromkeys(format_named(format) if format else detect(path) for path in paths))
+    if len({f.module for f in found}) > 1 or not all(f.is_stackable for f in found):
         names = ", ".join(sorted(f.name for f in found))
         raise ReadError(f"{paths[0].parent}: {len(paths)} files of {names} do not make one stack. Read them one by one.")
     if options.key is not None:
         raise ParameterError(f"a key ({options.key!r}) names a dataset of one file; these are {len(paths)}")
-    return _open(found.pop(), paths, options, "open_files")
+    return _open(found[0], paths, options, "open_files")
 
 
 def _open(chosen: Format, source: Path | Sequence[Path], options: ReadOptions, function: str) -> Datasets:
@@ -165,7 +181,14 @@ def _split_key(path: str | Path) -> tuple[Path, str | None]:
     return Path(file), key or None
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path of a file that is there.
+
+    Raises
+    ------
+    ReadError
+        If it is not, or is no file.
+    """
     try:
         path.stat()
     except FileNotFoundError:
@@ -190,8 +213,10 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The images in a folder; where there are none, those in the folders in it."""
-    paths = _stackable(folder.iterdir()) or _stackable(folder.glob("*/*"))
+    """The images in a folder; where there are none, those in the folders in it, and in the folders in ``train`` and ``test``."""
+    inner = [path for path in folder.glob("*/") if not path.name.startswith(".")]
+    by_class = [path for split in inner if split.name.casefold() in SPLITS for path in split.glob("*/*")]
+    paths = _stackable(folder.iterdir()) or _stackable([*folder.glob("*/*"), *by_class])
     if not paths:
         known = " ".join(sorted({extension for f in formats() if f.is_stackable for extension in f.extensions}))
         raise ReadError(f"{folder}: this folder, and the folders in it, hold no images ({known}). Name a file.")

@@ -12,7 +12,7 @@ them into `ReadError`. ``open_files`` gets sorted paths of one format; where the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -38,11 +38,13 @@ class ReadOptions:
         How an image of another size gets it.
     format : str
         Name of the format; `pycroclass.read` fills it in.
+    classes : sequence of str, or mapping of str to sequence of str, optional
+        Names of the classes of labelled images in the order of their numbers, each with other names for it. Kept as a dictionary.
 
     Raises
     ------
     ParameterError
-        If a size is not positive, a fit unknown, or one is given without the other.
+        If a size is not positive, a fit unknown, or one is given without the other; if a class is named twice.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class ReadOptions:
     size: int | tuple[int, int] | None = None
     fit: Fit | None = None
     format: str = ""
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         if self.fit is not None and self.fit not in _FITS:
@@ -62,10 +65,17 @@ class ReadOptions:
             raise ParameterError(f"size and fit belong together, got size={self.size!r}, fit={self.fit!r}")
         if self.size is not None:
             object.__setattr__(self, "size", _pair(self.size))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", _named(self.classes))
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]] | None:
+        """The classes, each with other names for it."""
+        return None if self.classes is None else _named(self.classes)
 
 
 def provenance(key: str, path: Path | Sequence[Path], options: ReadOptions, *, also: Sequence[Path] = ()) -> Provenance:
-    """The record of one dataset: ``read(path, format=…, key=…, size=…, fit=…)[key]`` opens it again.
+    """The record of one dataset: ``read(path, format=…, key=…, size=…, fit=…, classes=…)[key]`` opens it again.
 
     Parameters
     ----------
@@ -78,7 +88,9 @@ def provenance(key: str, path: Path | Sequence[Path], options: ReadOptions, *, a
         Further files that the data come from, such as those that a master file links to.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    asked = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(options).items() if name != "format"}
+    asked = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(options).items() if name not in ("format", "classes")}
+    if options.class_names is not None:
+        asked["classes"] = {name: list(others) for name, others in options.class_names.items()}
     parameters = {
         "path": str(path.absolute()) if isinstance(path, Path) else [str(p.absolute()) for p in paths],
         "key": key,
@@ -93,3 +105,13 @@ def _pair(size: object) -> tuple[int, int]:
     if not (isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair)):
         raise ParameterError(f"size must be a positive integer or a pair (y, x) of them, got {size!r}")
     return pair[0], pair[1]
+
+
+def _named(classes: object) -> dict[str, tuple[str, ...]]:
+    if isinstance(classes, str) or not isinstance(classes, Sequence | Mapping) or not classes:
+        raise ParameterError(f"classes must be names, or a dictionary from names to other names for them, got {classes!r}")
+    named = {name: tuple(others) for name, others in classes.items()} if isinstance(classes, Mapping) else dict.fromkeys(classes, ())
+    every = [name for main, others in named.items() for name in (main, *others)]
+    if len(named) != len(classes) or len(set(every)) != len(every) or not all(isinstance(name, str) and name for name in every):
+        raise ParameterError(f"each class needs a name of its own, got {classes!r}")
+    return named

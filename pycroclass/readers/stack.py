@@ -16,9 +16,10 @@ import sidpy
 from pycroclass.errors import ReadError
 from pycroclass.geometry import Geometry
 from pycroclass.provenance import FileStamp
-from pycroclass.readers.building import lazy_dataset, reading, wrap_read
+from pycroclass.readers.building import lazy_dataset, reading
 from pycroclass.readers.failure import failure
 from pycroclass.readers.fitting import can_fit, fit_image, match_colours
+from pycroclass.readers.labelled import common_folder, facts_of_folders, open_labelled
 from pycroclass.readers.options import Fit, ReadOptions
 from pycroclass.source import Source
 from pycroclass.spec import Axis, AxisKind, Spec
@@ -91,14 +92,13 @@ class StackedFiles:
         some = self.paths[part[0]]
         return replace(self, paths=some), (slice(0, len(some)), *part[1:])
 
+    def taken(self, numbers: npt.NDArray[np.int64]) -> StackedFiles:
+        """What reads these images alone."""
+        return replace(self, paths=tuple(self.paths[i] for i in numbers))
+
     def _frame(self, path: str) -> npt.NDArray[Any]:
         with reading(path):
-            frame = match_colours(self.format.load(path), (*self.shape, 1)[2])
-            if self.fit is not None:
-                frame = fit_image(frame, (self.shape[0], self.shape[1]), self.fit)
-        if frame.shape != self.shape:
-            raise ReadError(f"{path}: its image has shape {frame.shape}, wanted {self.shape}. It was changed after it was opened.")
-        return frame
+            return shaped(self.format.load(path), self.shape, self.fit, path)
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ def open_stack(
     """Files of one image each as the lazy stack ``image``, with ``label`` where they lie in folders of different names.
 
     Only headers are read. Grey images between coloured ones get their grey in every colour, and full opacity where others have an
-    opacity; nothing is lost. Labels are numbers of the folders' names in alphabetical order.
+    opacity; nothing is lost. What folders say is read by `pycroclass.readers.labelled.facts_of_folders`.
 
     Parameters
     ----------
     paths : sequence of Path
     options : ReadOptions
-        ``size`` and ``fit``, where images of different sizes shall become one stack.
+        ``size`` and ``fit``, where images of different sizes shall become one stack; ``classes``, where their names are known.
     frames : FrameFormat
     axis : str
         Name of the axis along the stack.
@@ -148,22 +148,29 @@ def open_stack(
     Raises
     ------
     ReadError
-        If the images differ in type, or in size without a ``fit`` that makes them equal.
+        If the images differ in type, or in size without a ``fit`` that makes them equal; if a folder is none of the classes.
     """
     header = _common_header(paths, frames, options)
+    facts = facts_of_folders(paths, options)
     along = Axis(axis, len(paths), kind=AxisKind.TEMPORAL, quantity=axis)
-    classes = _classes(paths)
-    title = paths[0].parent.parent.name if classes else paths[0].parent.name
-    spec = Spec((along, *image_axes(header.shape)), header.dtype, title=title, geometry=geometry, classes=classes)
-    metadata: dict[str, Any] = {"files": [str(Path(*path.parts[-2:]) if classes else path.name) for path in paths]}
-    datasets = {}
-    if classes:
-        labels = np.array([classes.index(path.parent.name) for path in paths], dtype=np.int32)
-        metadata["labels"] = labels.tolist()
-        label = Spec((along,), labels.dtype, quantity="class", title=f"{title} label", classes=classes)
-        datasets["label"] = wrap_read("label", da.from_array(labels, chunks=-1), label, paths, options)
-    image = wrap_read("image", _stacked(paths, frames, spec, options.fit), spec, paths, options, metadata=metadata)
-    return {"image": image, **datasets}
+    spec = Spec((along, *image_axes(header.shape)), header.dtype, title=common_folder(paths).name, geometry=geometry)
+    return open_labelled(_stacked(paths, frames, spec, options.fit), spec, facts, paths, options)
+
+
+def shaped(image: npt.NDArray[Any], shape: tuple[int, ...], fit: Fit | None, where: str) -> npt.NDArray[Any]:
+    """An image with the size and the colours of its stack.
+
+    Raises
+    ------
+    ReadError
+        If it cannot have them.
+    """
+    image = match_colours(image, (*shape, 1)[2])
+    if fit is not None:
+        image = fit_image(image, (shape[0], shape[1]), fit)
+    if image.shape != shape:
+        raise ReadError(f"{where}: its image has shape {image.shape}, wanted {shape}. It was changed after it was opened.")
+    return image
 
 
 def image_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
@@ -181,7 +188,17 @@ def _common_header(paths: Sequence[Path], frames: FrameFormat, options: ReadOpti
         if not headers[-1].is_image:
             problem = f"holds an array of shape {headers[-1].shape}; images (y, x) or (y, x, 3 or 4 colours) make a stack"
             raise failure(path, problem, "Read this file by itself.")
-    where = str(paths[0]) if len(paths) == 1 else f"{len(paths)} images in {paths[0].parent}"
+    return common_header(str(paths[0]) if len(paths) == 1 else f"{len(paths)} images in {paths[0].parent}", headers, options)
+
+
+def common_header(where: str, headers: Sequence[FrameHeader], options: ReadOptions) -> FrameHeader:
+    """Shape and type of a stack of images that have these headers.
+
+    Raises
+    ------
+    ReadError
+        If they differ in type, or in size without a fit that makes them equal.
+    """
     dtypes = Counter(str(header.dtype.newbyteorder("=")) for header in headers)
     if len(dtypes) > 1:
         raise ReadError(f"{where} differ in type: {_counted(dtypes)}. Read those of one type at a time.")
@@ -205,11 +222,6 @@ def _counted(counts: Counter[str]) -> str:
     most = counts.most_common(_SHOWN)
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return ", ".join(f"{n} of {what}" for what, n in most) + more
-
-
-def _classes(paths: Sequence[Path]) -> tuple[str, ...]:
-    names = sorted({path.absolute().parent.name for path in paths})
-    return tuple(names) if len(names) > 1 else ()
 
 
 def _stacked(paths: Sequence[Path], frames: FrameFormat, spec: Spec, fit: Fit | None) -> da.Array:
