@@ -1,11 +1,25 @@
 from ._version import __version__ as __version__
 from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
+from .augmentation import Augmentation
 from .bundle import Bundle
 from .errors import PycroclassError
-from .estimators import PCA, DefectMask, KMeans, NetworkClassifier, PercentileScale, StandardizeData, StandardizeFeatures
+from .estimators import (
+    PCA,
+    Balance,
+    DefectMask,
+    KMeans,
+    NetworkClassifier,
+    Optimisation,
+    PercentileScale,
+    Session,
+    StandardizeData,
+    StandardizeFeatures,
+    Transfer,
+)
 from .evaluation import Evaluation, Predictions, evaluate
 from .geometry import Geometry
+from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
     Anscombe,
@@ -13,10 +27,12 @@ from .operators import (
     Bin,
     Cast,
     Classify,
+    ClassThreshold,
     Clip,
     Crop,
     Flatfield,
     GaussianBlur,
+    IsotonicScale,
     Log1p,
     MaskPixels,
     Median,
@@ -34,18 +50,24 @@ from .operators import (
     SubtractBackground,
     SubtractDark,
     SumMask,
+    SureClass,
+    TemperatureScale,
     Threshold,
     VirtualDetector,
     ZScore,
 )
+from .per_item import column, take
 from .provenance import Provenance
 from .readers import read
 from .recipe import Recipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
 from .spec import Axis, AxisKind, Domain, Spec
+from .splitting import Split, count_classes, split, split_as_given
 from .stage import Execution
 from .training import train
+from .training_recipe import TrainingRecipe
+from .transfer import Normalisation, Pretrained, pretrained
 from .writers import append, pack, write
 
 __all__ = [
@@ -53,11 +75,14 @@ __all__ = [
     "Anscombe",
     "Argmax",
     "ArrayValue",
+    "Augmentation",
     "Axis",
     "AxisKind",
+    "Balance",
     "Bin",
     "Bundle",
     "Cast",
+    "ClassThreshold",
     "Classify",
     "Clip",
     "Crop",
@@ -70,6 +95,7 @@ __all__ = [
     "Flatfield",
     "GaussianBlur",
     "Geometry",
+    "IsotonicScale",
     "Items",
     "KMeans",
     "Log1p",
@@ -77,13 +103,16 @@ __all__ = [
     "Median",
     "Network",
     "NetworkClassifier",
+    "Normalisation",
     "Operator",
+    "Optimisation",
     "PercentileNormalize",
     "PercentileScale",
     "Pad",
     "Pipeline",
     "PowerSpectrum",
     "Predictions",
+    "Pretrained",
     "Provenance",
     "PycroclassError",
     "RadialMedian",
@@ -94,27 +123,43 @@ __all__ = [
     "Resize",
     "Select",
     "Selection",
+    "Session",
     "Sobel",
     "Spec",
+    "Split",
     "Sqrt",
     "StandardizeData",
     "StandardizeFeatures",
     "SubtractBackground",
     "SubtractDark",
     "SumMask",
+    "SureClass",
+    "TemperatureScale",
     "Threshold",
+    "TrainingRecipe",
+    "Transfer",
     "VirtualDetector",
     "ZScore",
     "append",
+    "check_leakage",
     "classify",
+    "column",
     "concatenate",
+    "count_classes",
+    "duplicate_groups",
+    "find_leaks",
     "evaluate",
     "fit",
     "mean_by_label",
+    "near_duplicates",
     "pack",
+    "pretrained",
     "read",
     "replay",
     "run",
+    "split",
+    "split_as_given",
+    "take",
     "train",
     "write",
 ]

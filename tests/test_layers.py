@@ -10,21 +10,21 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pycroclass"
 LAYERS = [
     {"_version", "errors", "profile", "threads", "interrupt"},
-    {"geometry", "metadata_json", "array_value", "files"},
+    {"geometry", "metadata_json", "array_value", "files", "stratified"},
     {"spec", "provenance"},
     {"operator"},
     {"source", "device"},
     {"serialize", "reduction", "item_spec"},
-    {"networks"},
+    {"networks", "augmentation"},
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item"},
     {"summaries", "precision", "readers", "writers"},
-    {"api", "simulate"},
+    {"api", "simulate", "splitting", "leakage"},
     {"training", "replay", "recipe", "pictures", "evaluation"},
-    {"earlier", "cluster", "class_counts"},
+    {"earlier", "cluster", "class_counts", "reporting"},
     {"batch"},
-    {"planning", "demo", "progress"},
+    {"planning", "demo", "progress", "training_recipe"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -49,6 +49,10 @@ RIM = {
     "earlier",
     "class_counts",
     "batch",
+    "splitting",
+    "leakage",
+    "reporting",
+    "training_recipe",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
