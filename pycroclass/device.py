@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES: Final = 4 << 20
 """Of float32 input: small networks on large frames are three times slower when their activations leave the cache."""
+WORKSPACE_BYTES: Final = 64 << 20
+"""Of a batch on a CPU: deep networks on large frames gain nothing from company, and lose the cache."""
 MEMORY_SHARE: Final = 0.4
 """Of a GPU's memory, for the batch that is computed; blocks on their way to it and back take some too."""
 
@@ -40,10 +42,11 @@ def batch_size(device: torch.device, item_bytes: int, workspace: Callable[[], in
     item_bytes : int
         Of one item as it is computed with.
     workspace : callable
-        Gives the bytes that one item needs while it is computed; asked for a GPU only.
+        Gives the bytes that one item needs while it is computed; asked only where it could matter.
     """
     if device.type == "cpu":
-        return max(1, CACHE_BYTES // max(1, item_bytes))
+        n = CACHE_BYTES // max(1, item_bytes)
+        return max(1, min(n, WORKSPACE_BYTES // max(1, workspace()))) if n > 1 else 1
     memory: int = torch.cuda.get_device_properties(device).total_memory  # not what is free just now: equal GPUs give equal batches
     return max(1, int(MEMORY_SHARE * memory) // max(1, workspace()))
 

@@ -73,8 +73,8 @@ class Operator(Composable, ABC):
     domain: ClassVar[Domain]
     tolerance: ClassVar[float] = 1e-6
     """Largest relative difference that another chunking or device may make."""
-    moves_only: ClassVar[bool] = False
-    """Whether values are only moved, never computed with: then blocks keep the dtype of the file, else they are floating point."""
+    takes_any_dtype: ClassVar[bool] = False
+    """Whether it moves values or converts them itself: then it gets them in the dtype of the file, else as floating point."""
 
     axes: tuple[str, ...] | None = field(default=None, kw_only=True)
 

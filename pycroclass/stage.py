@@ -251,7 +251,7 @@ class Stage:
             results = {"": tensor[a:b]}
             for step in steps:
                 tensor = next(iter(results.values()))
-                results = step(tensor if step.operator.moves_only else computable(tensor), _some(items, a, b))
+                results = step(tensor if step.operator.takes_any_dtype else computable(tensor), _some(items, a, b))
             return results
 
         results = on_device(to_tensor(slab), forward, device, n_batch)

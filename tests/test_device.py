@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pycroclass import profile
-from pycroclass.device import CACHE_BYTES, batch_size, in_batches, on_device
+from pycroclass.device import CACHE_BYTES, WORKSPACE_BYTES, batch_size, in_batches, on_device
 from pycroclass.errors import DataError
 from pycroclass.profile import timed
 
@@ -58,7 +58,9 @@ def test_other_errors_pass() -> None:
 
 
 def test_batches_on_a_cpu_fit_the_cache() -> None:
-    assert batch_size(CPU, CACHE_BYTES // 8, lambda: 10**12) == 8
+    assert batch_size(CPU, CACHE_BYTES // 8, lambda: 1) == 8
+    assert batch_size(CPU, CACHE_BYTES // 8, lambda: WORKSPACE_BYTES // 3) == 3
+    assert batch_size(CPU, CACHE_BYTES // 8, lambda: 2 * WORKSPACE_BYTES) == 1
     assert batch_size(CPU, 10 * CACHE_BYTES, lambda: 1) == 1
 
 

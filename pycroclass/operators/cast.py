@@ -38,7 +38,7 @@ class Cast(Operator):
     """
 
     domain: ClassVar[Domain] = Domain.PIXEL
-    moves_only: ClassVar[bool] = True
+    takes_any_dtype: ClassVar[bool] = True
 
     dtype: npt.DTypeLike
 

@@ -44,7 +44,7 @@ class Crop(Operator):
     """
 
     domain: ClassVar[Domain] = Domain.IMAGE
-    moves_only: ClassVar[bool] = True
+    takes_any_dtype: ClassVar[bool] = True
 
     size: int | tuple[int, int]
     centre: tuple[float, float] | str | None = None
@@ -122,7 +122,7 @@ class Pad(Operator):
     """
 
     domain: ClassVar[Domain] = Domain.IMAGE
-    moves_only: ClassVar[bool] = True
+    takes_any_dtype: ClassVar[bool] = True
 
     size: int | tuple[int, int] | None = None
     width: int | tuple[int, int] | None = None

@@ -32,6 +32,7 @@ class _NetworkOperator(Operator):
 
     domain: ClassVar[Domain] = Domain.ITEM
     tolerance: ClassVar[float] = 1e-4
+    takes_any_dtype: ClassVar[bool] = True
 
     architecture: str
     parameters: Mapping[str, Any] = field(hash=False)
@@ -89,7 +90,8 @@ class _NetworkOperator(Operator):
         """
         items = block.to(torch.float32)
         embedding, logits = _MODULES.get(self, block.device, precision.get())(items)
-        extremes = torch.stack((*_extremes(items), *_extremes(logits)))
+        can_fail = (items, logits) if block.is_floating_point() else (logits,)
+        extremes = torch.stack([extreme for values in can_fail for extreme in _extremes(values)])
         return embedding, logits, torch.isfinite(extremes).all(0).reshape(-1, *(1,) * (logits.ndim - 1))
 
     def _place(self, spec: Spec, *axes: Axis) -> tuple[Axis, ...]:
@@ -232,7 +234,7 @@ def label_agreement(operator: Network | Classify, block: torch.Tensor) -> float:
     Parameters
     ----------
     operator : Network or Classify
-    block : tensor, shape (batch, *item)
+    block : tensor, shape (batch, ...)
         Some of the items that the operator is meant for.
 
     Examples

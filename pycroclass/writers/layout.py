@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, Literal, Self
 
@@ -37,6 +38,7 @@ _DICTIONARIES: Final = {
     "point_cloud": "point_cloud",
 }
 """Dictionaries of a Dataset, and what their exact form is called in the hidden group."""
+_version: Final = cache(version)  # it reads the metadata of the package each time
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Output:
         home = parent.create_group(self.name)
         home.attrs.update(book_keeping())
         main = make(home, self)
-        main.attrs.update({**_texts(self.dataset), "pyNSID_version": version("pyNSID")})
+        main.attrs.update({**_texts(self.dataset), "pyNSID_version": _version("pyNSID")})
         hidden = home.create_group(HIDDEN)
         for attribute, values in self.dictionaries.items():
             write_attributes(home.create_group(attribute), values)
@@ -162,8 +164,8 @@ def book_keeping() -> dict[str, str]:
     """What pyNSID writes on each group, without the name of the machine."""
     return {
         "timestamp": datetime.now(UTC).strftime("%Y_%m_%d-%H_%M_%S"),
-        "sidpy_version": version("sidpy"),
-        "pyNSID_version": version("pyNSID"),
+        "sidpy_version": _version("sidpy"),
+        "pyNSID_version": _version("pyNSID"),
     }
 
 

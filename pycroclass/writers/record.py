@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Final, Self, get_args
@@ -109,6 +110,7 @@ class Sources:
         )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python, pycroclass and what it computes with; nothing is imported for it."""
     known = {"python": python_version(), "pycroclass": __version__}
