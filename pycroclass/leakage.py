@@ -1,9 +1,9 @@
-"""Items that are nearly the same picture: copies, saved again, brighter, smaller, turned or slightly cut.
+"""Items that are nearly the same picture: copies, saved again, brighter, smaller, turned or mirrored.
 
 The fingerprint of an image is its lowest 16 x 16 cosine coefficients (a perceptual hash, kept as numbers), so that it does not depend on
 the size of the image. Without the mean and divided by their length they do not depend on brightness and contrast either. What all images of
-the dataset have in common, the rim of a well or the fall of the light, is taken away: each coefficient loses its mean over all items and
-is divided by its spread. The similarity of two images is the cosine between their fingerprints, 1 for copies and about 0 for images that
+the dataset have in common, the rim of a well or the fall of the light, is taken away: each coefficient loses its mean over all items. It is
+then divided by the root of its spread, so that a few coarse shadows do not outweigh all detail, nor noise all shapes. The similarity of two images is the cosine between their fingerprints, 1 for copies and about 0 for images that
 have nothing in common, the largest over the eight ways to turn and mirror one of them.
 """
 
@@ -58,7 +58,7 @@ class NearDuplicate:
         return f"{self.first_name} and {self.second_name} ({self.similarity:.3f})"
 
 
-def near_duplicates(dataset: sidpy.Dataset, *, similarity: float = 0.9) -> list[NearDuplicate]:
+def near_duplicates(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> list[NearDuplicate]:
     """Items of a dataset that are nearly the same picture as one before them.
 
     Parameters
@@ -91,7 +91,7 @@ def near_duplicates(dataset: sidpy.Dataset, *, similarity: float = 0.9) -> list[
     return _pairs((match for match in _matches(prints, None, similarity)), names, names)
 
 
-def find_leaks(split: Split, *, similarity: float = 0.9) -> list[NearDuplicate]:
+def find_leaks(split: Split, *, similarity: float = 0.95) -> list[NearDuplicate]:
     """Items to test with that are nearly the same picture as one to learn from.
 
     Parameters
@@ -109,7 +109,7 @@ def find_leaks(split: Split, *, similarity: float = 0.9) -> list[NearDuplicate]:
     return _pairs(matches, _names(split.training), _names(split.testing))
 
 
-def check_leakage(split: Split, *, similarity: float = 0.9) -> None:
+def check_leakage(split: Split, *, similarity: float = 0.95) -> None:
     """Make sure that no item to test with is nearly the same picture as one to learn from.
 
     Raises
@@ -127,7 +127,7 @@ def check_leakage(split: Split, *, similarity: float = 0.9) -> None:
         )
 
 
-def duplicate_groups(dataset: sidpy.Dataset, *, similarity: float = 0.9) -> npt.NDArray[np.int64]:
+def duplicate_groups(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> npt.NDArray[np.int64]:
     """A group for each set of items that are nearly the same picture, to `split` by.
 
     Returns
@@ -196,12 +196,12 @@ def _matches(prints: Floats, others: Floats | None, similarity: float) -> Iterat
 
 
 def _common(prints: Floats) -> tuple[Floats, Floats]:
-    """Mean and spread of each coefficient over all items, drawn towards 0 and towards equal spread."""
+    """Mean of each coefficient over all items, and the root of its spread, drawn towards 0 and towards equal spread."""
     n = len(prints) + _PRIOR
     mean = prints.sum(0) / n
     squares = ((prints - mean) ** 2).sum(0)
     typical = squares.sum() / (max(len(prints), 1) * (_N * _N - 1))
-    return mean, np.sqrt((squares + _PRIOR * typical) / n)
+    return mean, ((squares + _PRIOR * typical) / n) ** 0.25
 
 
 def _standard(prints: Floats, mean: Floats, spread: Floats) -> Floats:

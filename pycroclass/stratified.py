@@ -48,19 +48,20 @@ def held_out(labels: npt.ArrayLike, groups: npt.ArrayLike | None = None, *, frac
     if not 0 < fraction < 1:
         raise ParameterError(f"the fraction to hold back must lie between 0 and 1, got {fraction}")
     classes, numbers = np.unique(np.maximum(np.asarray(labels), -1), return_inverse=True)
+    needed = classes >= 0 if (classes >= 0).any() else classes < 0  # on both sides
     if numbers.ndim != 1 or len(numbers) < 2:
         raise ParameterError(f"wanted one label for each of two or more items, got shape {numbers.shape}")
     rng = np.random.default_rng(seed)
     if groups is None:
         _check(classes, np.bincount(numbers), "items")
-        return _drawn(numbers, classes >= 0, fraction, rng)
+        return _drawn(numbers, needed, fraction, rng)
     members = np.unique(np.asarray(groups), return_inverse=True)[1]
     if members.shape != numbers.shape:
         raise ParameterError(f"groups have the shape {np.shape(groups)}, wanted {numbers.shape}: one for each item")
     table = np.zeros((members.max() + 1, len(classes)))
     np.add.at(table, (members, numbers), 1)
     _check(classes, np.count_nonzero(table, axis=0), "groups")
-    held: npt.NDArray[np.bool_] = _chosen(table, classes >= 0, fraction, rng)[members]
+    held: npt.NDArray[np.bool_] = _chosen(table, needed, fraction, rng)[members]
     return held
 
 
@@ -72,21 +73,21 @@ def _check(classes: Integers, found: npt.NDArray[Any], what: str) -> None:
         raise DataError(f"there is one of the {what}; at least 2 are needed, one for each side of the split")
 
 
-def _drawn(numbers: Integers, is_class: npt.NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _drawn(numbers: Integers, needed: npt.NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Items at random; of each class the whole part of its share, and one more of those with the largest rest."""
     sizes = np.bincount(numbers)
     shares = fraction * sizes
     counts = np.floor(shares).astype(np.int64)
     n_more = int(round(float(shares.sum())) - counts.sum())
     counts[np.argsort(counts - shares, kind="stable")[:n_more]] += 1
-    counts = np.where(is_class, np.clip(counts, 1, sizes - 1), counts)
+    counts = np.where(needed, np.clip(counts, 1, sizes - 1), counts)
     held = np.zeros(len(numbers), bool)
     for number, count in enumerate(counts):
         held[rng.permutation(np.flatnonzero(numbers == number))[:count]] = True
     return held
 
 
-def _chosen(table: Floats, is_class: npt.NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _chosen(table: Floats, needed: npt.NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """The groups to hold back, from how many items of each class they have, shape (group, class)."""
     n_groups = len(table)
     n_tries = max(1, min(_TRIES, _MANY // n_groups))
@@ -94,25 +95,25 @@ def _chosen(table: Floats, is_class: npt.NDArray[np.bool_], fraction: float, rng
     held = np.zeros((n_tries, n_groups), bool)
     counts = np.zeros((n_tries, table.shape[1]))
     tries = np.arange(n_tries)
-    cost = _cost(counts, table, is_class, fraction)
+    cost = _cost(counts, table, needed, fraction)
     for groups in orders.T:
         with_it = counts + table[groups]
-        new_cost = _cost(with_it, table, is_class, fraction)
+        new_cost = _cost(with_it, table, needed, fraction)
         is_better = new_cost < cost
         held[tries[is_better], groups[is_better]] = True
         counts = np.where(is_better[:, None], with_it, counts)
         cost = np.where(is_better, new_cost, cost)
     best = int(np.argmin(cost))
     totals = table.sum(0)
-    if ((counts[best] == 0) | (counts[best] == totals))[is_class].any() or held[best].all() or not held[best].any():
+    if ((counts[best] == 0) | (counts[best] == totals))[needed].any() or held[best].all() or not held[best].any():
         raise DataError("no split of the groups has all classes on both sides. Give more groups, or another fraction.")
     return held[best]
 
 
-def _cost(counts: Floats, table: Floats, is_class: npt.NDArray[np.bool_], fraction: float) -> Floats:
+def _cost(counts: Floats, table: Floats, needed: npt.NDArray[np.bool_], fraction: float) -> Floats:
     """How far the classes, and all items together, are from the fraction; one more for each class that is on one side only."""
     totals = table.sum(0)
     off = ((counts / totals - fraction) ** 2).sum(-1) + (counts.sum(-1) / totals.sum() - fraction) ** 2
-    missing = ((counts == 0) | (counts == totals)) & is_class
+    missing = ((counts == 0) | (counts == totals)) & needed
     cost: Floats = off + missing.sum(-1)
     return cost

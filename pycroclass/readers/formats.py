@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib.metadata import entry_points
@@ -87,14 +87,12 @@ def _scifi(name: str, extensions: tuple[str, ...], description: str, *signatures
     return Format(name, extensions, "pycroclass.readers.scifireaders", description, signatures, extra)
 
 
-def _labelled(
-    name: str, extensions: tuple[str, ...], module: str, description: str, *signatures: tuple[bytes, int], extra: str | None = None
-) -> Format:
-    is_stackable = module == "tfrecord"  # shards; a table stands by itself
-    return Format(name, extensions, f"pycroclass.readers.{module}", description, signatures, extra, False, is_stackable, True)
+def _labelled(name: str, extensions: tuple[str, ...], module: str, description: str, *signatures: tuple[bytes, int]) -> Format:
+    return Format(name, extensions, f"pycroclass.readers.{module}", description, signatures, is_labelled=True)
 
 
 _SHARD: Final = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
+_SHARDS: Final = tuple(f"{name}{packed}" for name in (_SHARD, ".tfrecord", ".tfrecords") for packed in ("", ".gz"))
 _WSXM: Final = (b"WSxM file copyright", 0)
 
 BUILT_IN: Final = (
@@ -113,7 +111,7 @@ BUILT_IN: Final = (
     _images("NPY", (".npy",), "npy", "NumPy arrays, memory-mapped", (b"\x93NUMPY", 0)),
     _labelled("CSV", (".csv", ".tsv"), "table", "tables of images: a path, a label and whatever else is known of each"),
     _labelled("Parquet", (".parquet",), "parquet", "the same in Parquet", (b"PAR1", 0)),
-    _labelled("TFRecord", (".tfrecord", ".tfrecords", _SHARD, f"{_SHARD}.*"), "tfrecord", "labelled images of MARCO and TensorFlow"),
+    replace(_labelled("TFRecord", _SHARDS, "tfrecord", "labelled images of MARCO, or made for TensorFlow"), is_stackable=True),
     Format("NPZ", (".npz",), "pycroclass.readers.npy", "NumPy archives", ((b"PK", 0),)),
     Format("MRC", (".mrc", ".mrcs", ".map"), "pycroclass.readers.mrc", "electron microscopy stacks", ((b"MAP", 208),), "mrc"),
     Format("DM3/DM4", (".dm3", ".dm4"), "pycroclass.readers.dm", "Gatan DigitalMicrograph", ((b"\0\0\0\x03", 0), (b"\0\0\0\x04", 0))),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,10 +116,10 @@ def complete(values: Sequence[Any]) -> list[Any]:
     >>> complete([1, None]), complete(["a", None]), complete([True, False])
     ([1.0, nan], ['a', ''], [True, False])
     """
-    kinds = Counter(type(value) for value in values if value is not None)
-    if not any(value is None for value in values):
+    kinds = {type(value) for value in values}
+    if type(None) not in kinds:
         return list(values)
-    if kinds and kinds.keys() <= {int, float}:
+    if {type(None)} < kinds <= {int, float, type(None)}:
         return [float("nan") if value is None else float(value) for value in values]
     return ["" if value is None else str(value) for value in values]
 

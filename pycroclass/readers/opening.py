@@ -97,7 +97,7 @@ def read(
     """
     if not isinstance(path, str | Path):
         options = ReadOptions(key, size, fit, classes=classes)
-        return read_stack([existing(Path(p)) for p in path], options, format)
+        return read_stack([_existing(Path(p)) for p in path], options, format)
     if key is None:
         path, key = _split_key(path)
     options = ReadOptions(key, size, fit, classes=classes)
@@ -106,7 +106,7 @@ def read(
         return read_stack(_files_in(path), options, format)
     if not path.exists() and glob.has_magic(str(path)):
         return read_stack(_matching(str(path)), options, format)
-    return _read_file(existing(path), options, format)
+    return _read_file(_existing(path), options, format)
 
 
 def _read_file(path: Path, options: ReadOptions, format: str | None) -> Datasets:
@@ -181,14 +181,7 @@ def _split_key(path: str | Path) -> tuple[Path, str | None]:
     return Path(file), key or None
 
 
-def existing(path: Path) -> Path:
-    """The path of a file that is there.
-
-    Raises
-    ------
-    ReadError
-        If it is not, or is no file.
-    """
+def _existing(path: Path) -> Path:
     try:
         path.stat()
     except FileNotFoundError:
@@ -214,13 +207,17 @@ def _matching(pattern: str) -> list[Path]:
 
 def _files_in(folder: Path) -> list[Path]:
     """The images in a folder; where there are none, those in the folders in it, and in the folders in ``train`` and ``test``."""
-    inner = [path for path in folder.glob("*/") if not path.name.startswith(".")]
-    by_class = [path for split in inner if split.name.casefold() in SPLITS for path in split.glob("*/*")]
-    paths = _stackable(folder.iterdir()) or _stackable([*folder.glob("*/*"), *by_class])
+    inner = _folders_in(folder)
+    by_class = [deep for split in inner if split.name.casefold() in SPLITS for deep in _folders_in(split)]
+    paths = _stackable(folder.iterdir()) or _stackable(path for holder in (*inner, *by_class) for path in holder.iterdir())
     if not paths:
         known = " ".join(sorted({extension for f in formats() if f.is_stackable for extension in f.extensions}))
         raise ReadError(f"{folder}: this folder, and the folders in it, hold no images ({known}). Name a file.")
     return paths
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _stackable(paths: Iterable[Path]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -41,7 +42,8 @@ def write_tfrecord(
     Parameters
     ----------
     dataset : sidpy.Dataset
-        Images of uint8, grey or with three colours, along its first axis. Labels, files and other columns of the items go with them.
+        Images of uint8, grey or with three colours, along its first axis. Labels, files and other columns of the items go with them,
+        real numbers in single precision.
     folder : path
         It exists.
     name : str
@@ -89,17 +91,23 @@ def write_tfrecord(
     shards = []
     for shard in range(n_shards):
         path = Path(folder) / f"{name}-{shard:05}-of-{n_shards:05}"
-        part = range(shard * per_shard, min(n_images, (shard + 1) * per_shard))
-        images = array[part.start : part.stop].compute()
-        content = b"".join(
-            framed(serialize_example(_features(image, {key: values[i] for key, values in table.items()}, spec.classes, encoding)))
-            for i, image in zip(part, images, strict=True)
-        )
         with whole_or_nothing(path, overwrite=False) as file:
-            file.write(_packed(content, compression))
+            packer = zlib.compressobj(wbits=_WINDOW_BITS[compression]) if compression else None
+            for part in _parts(range(shard * per_shard, min(n_images, (shard + 1) * per_shard)), max(array.chunks[0])):
+                for i, image in zip(part, array[part.start : part.stop].compute(), strict=True):
+                    facts = {key: values[i] for key, values in table.items()}
+                    record = framed(serialize_example(_features(image, facts, spec.classes, encoding)))
+                    file.write(packer.compress(record) if packer else record)
+                file.check()
+            file.write(packer.flush() if packer else b"")
             file.check()
         shards.append(path)
     return shards
+
+
+def _parts(items: range, step: int) -> Iterator[range]:
+    for start in range(items.start, items.stop, step):
+        yield range(start, min(start + step, items.stop))
 
 
 def _features(image: npt.NDArray[np.uint8], facts: dict[str, Any], classes: tuple[str, ...], encoding: str) -> dict[str, list[Any]]:
@@ -120,10 +128,3 @@ def _features(image: npt.NDArray[np.uint8], facts: dict[str, Any], classes: tupl
             feature = FILE if key == "files" else f"image/class/{key}" if key in _OF_CLASS else f"image/{key}"
             features[feature] = [value if isinstance(value, int | float) else str(value).encode()]
     return features
-
-
-def _packed(content: bytes, compression: str | None) -> bytes:
-    if compression is None:
-        return content
-    packer = zlib.compressobj(wbits=_WINDOW_BITS[compression])
-    return packer.compress(content) + packer.flush()
