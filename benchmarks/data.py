@@ -15,7 +15,7 @@ import pycroclass as pc
 from benchmarks.environments import CACHE
 
 FRAME = 512
-STACK = (64, 64, 128, 128)
+STACK = (128, 128, 128, 128)
 STORAGES = {
     "none": {},
     "gzip-4 + shuffle": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
@@ -60,7 +60,8 @@ def stack(dtype: str, kind: str) -> Path:
     """A 4-D stack ``(y, x, ky, kx)``, uncompressed and in one piece, as ``npy``, ``raw`` or ``h5`` (at ``/data``)."""
 
     def write(path: Path) -> None:
-        values = np.random.default_rng(2).poisson(20, STACK).astype(dtype)
+        different = np.random.default_rng(2).poisson(20, (_N_DIFFERENT, *STACK[1:])).astype(dtype)
+        values = np.concatenate([different] * (STACK[0] // _N_DIFFERENT))
         match kind:
             case "npy":
                 with path.open("wb") as file:
@@ -71,7 +72,7 @@ def stack(dtype: str, kind: str) -> Path:
                 with h5py.File(path, "w") as file:
                     file["data"] = values
 
-    return _once(f"stack-{dtype}.{kind}", write)
+    return _once(f"stack-{'x'.join(map(str, STACK))}-{dtype}.{kind}", write)
 
 
 def spectrum_image(rows: int, columns: int, channels: int) -> Path:

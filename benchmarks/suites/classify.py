@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.data import STORAGES
@@ -14,13 +14,13 @@ _TOLERANCE = 0.01
 
 
 def groups(*, quick: bool) -> Iterator[Group]:
-    """The hit network on each storage, the others on one."""
+    """The hit network on each storage, the others on one; users' own loops, the slowest, once for each network."""
+    yield _group("hit network", "none", _resident, ", frames in memory")
     for storage in ("none", "gzip-4 + shuffle") if quick else STORAGES:
-        full = storage == "gzip-4 + shuffle"
-        yield _group("hit network", storage, lambda common, full=full: _all_ways(common, n_workers=(0, 1, 2) if full else (2,)))
+        yield _group("hit network", storage, _all_ways if storage == "gzip-4 + shuffle" else _with_our_network)
     if not quick:
         for name in ("ResNet-18", "U-Net"):
-            yield _group(name, "none", lambda common, name=name: _all_ways(common, n_workers=(0, 2) if name == "ResNet-18" else (2,)))
+            yield _group(name, "none", _all_ways)
             yield _group(name, "none", _in_bfloat16, ", bfloat16")
 
 
@@ -32,17 +32,28 @@ def _group(name: str, storage: str, cases: Callable[[dict[str, Any]], Iterator[C
     return Group(title, net.n, "image", tuple(cases(common)), tolerance=_TOLERANCE)
 
 
-def _all_ways(common: dict[str, Any], *, n_workers: Sequence[int]) -> Iterator[Case]:
-    eager, prepared = {**common, "form": "eager"}, {**common, "form": "prepared"}
-    yield Case("pycroclass", "classify:ours", common, role="ours")
+def _resident(common: dict[str, Any]) -> Iterator[Case]:
+    yield Case("pycroclass", "resident:forward", {**common, "form": "prepared"}, role="ours")
+    yield Case("pool folded into the convolution", "resident:forward", {**common, "form": "folded"})
+    yield Case("as written", "resident:forward", {**common, "form": "eager"})
+
+
+def _all_ways(common: dict[str, Any]) -> Iterator[Case]:
+    yield from _with_our_network(common)
+    eager = {**common, "form": "eager"}
     yield Case("naive loop", "classify:naive", eager)
-    yield Case("naive loop, our form of the network", "classify:naive", prepared)
-    for n in n_workers:
+    for n in (0, 1, 2):
         yield Case(f"DataLoader, {n} workers", "classify:loader", {**eager, "n_workers": n})
-    yield Case("DataLoader, 2 workers, our form", "classify:loader", {**prepared, "n_workers": 2})
     yield Case("dask map_blocks", "classify:map_blocks", eager)
-    yield Case("dask map_blocks, our form", "classify:map_blocks", prepared)
+
+
+def _with_our_network(common: dict[str, Any]) -> Iterator[Case]:
+    prepared = {**common, "form": "prepared"}
+    yield Case("pycroclass", "classify:ours", common, role="ours")
     yield from _limits(common, "float32")
+    yield Case("naive loop, our form of the network", "classify:naive", prepared)
+    yield Case("DataLoader, 2 workers, our form", "classify:loader", {**prepared, "n_workers": 2})
+    yield Case("dask map_blocks, our form", "classify:map_blocks", prepared)
 
 
 def _in_bfloat16(common: dict[str, Any]) -> Iterator[Case]:

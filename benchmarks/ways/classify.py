@@ -131,7 +131,7 @@ def forward_alone(path: str, name: str, n: int, precision: str, device: str = "c
     def work(size: int) -> None:
         list(pool.map(part, [size] * n_cores, range(n_cores)))
 
-    best = min(_MICRO_BATCHES[name], key=lambda size: _fastest(lambda: work(size)))
+    best = min(_MICRO_BATCHES[name], key=lambda size: fastest(lambda: work(size)))
     return lambda: work(best)
 
 
@@ -222,7 +222,8 @@ def _means(probability: np.ndarray, axis: int) -> list[float]:
     return np.moveaxis(probability, axis, 0).reshape(probability.shape[axis], -1).mean(1, dtype=np.float64).tolist()
 
 
-def _fastest(work: Callable[[], None]) -> float:
+def fastest(work: Callable[[], None]) -> float:
+    """Least seconds of three calls."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
