@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +17,7 @@ from pycroclass.operators import Classify
 from pycroclass.operators.network import label_agreement
 from pycroclass.passes import Passes
 from pycroclass.sid import unwrap
+from pycroclass.spec import Spec
 from pycroclass.stage import Execution
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ _N_ITEMS: Final = 16
 def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | None = None) -> Execution:
     """The execution with ``precision="bfloat16"``, if the device is made for it and no label changes; else as it is.
 
-    Reads and computes a check batch: up to 16 items along the first axis from each of four places of the dataset. What was found is
-    logged.
+    Reads and computes a check batch: up to 16 neighbouring items from each of four places of what the network is given. What was found
+    is logged.
 
     Parameters
     ----------
@@ -46,20 +48,31 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
     device = execution.resolve()
     if not isinstance(network, Classify) or not computes_bfloat16(device):
         return execution
-    array, spec = unwrap(dataset)
+    (lazy, meaning), *_ = engine.run(Pipeline(tuple(before)), *unwrap(dataset), execution).values()
     shares: list[float] = []
-    for start in np.unique(np.linspace(0, max(0, array.shape[0] - _N_ITEMS), _N_PLACES).astype(int)).tolist():
-        some = slice(start, start + _N_ITEMS)
-        place = replace(spec, axes=(spec.axes[0][some], *spec.axes[1:]))
-        lazy, meaning = next(iter(engine.run(Pipeline(tuple(before)), array[some], place, execution).values()))
-        items = Passes.over(lazy, meaning, network.domain, network.axes, nonfinite="mask", execution=execution)
-        shares += [label_agreement(network, block[:_N_ITEMS].to(device)) for block, _ in items.blocks() if len(block)]
+    for place in _places(meaning, meaning.core(network.domain, network.axes)):
+        here = replace(meaning, axes=tuple(axis[part] for axis, part in zip(meaning.axes, place, strict=True)))
+        items = Passes.over(lazy[place], here, network.domain, network.axes, nonfinite="mask", execution=execution)
+        shares += [label_agreement(network, block.to(device)) for block, _ in items.blocks() if len(block)]
     agrees = bool(shares) and min(shares) == 1
     if not agrees:
-        log.warning("%s: in bfloat16 labels of a check batch change, so the network computes in float32", spec.title)
+        log.warning("%s: in bfloat16 labels of a check batch change, so the network computes in float32", meaning.title)
         return execution
-    log.info("%s: in bfloat16 no label of a check batch changes", spec.title)
+    log.info("%s: in bfloat16 no label of a check batch changes", meaning.title)
     return replace(execution, precision="bfloat16")
+
+
+def _places(spec: Spec, core: tuple[str, ...]) -> Iterator[tuple[slice, ...]]:
+    """Parts of a dataset that lie apart, each of whole items: neighbours on the last navigation axes."""
+    sizes = {axis.name: axis.size for axis in spec.axes}
+    n_left = _N_ITEMS
+    for axis in reversed(spec.axes):
+        if axis.name not in core:
+            sizes[axis.name] = min(n_left, axis.size)
+            n_left = max(1, n_left // max(1, sizes[axis.name]))
+    free = np.array([axis.size - sizes[axis.name] for axis in spec.axes])
+    for starts in np.unique(np.linspace(0 * free, free, _N_PLACES).astype(int), axis=0).tolist():
+        yield tuple(slice(start, start + sizes[axis.name]) for start, axis in zip(starts, spec.axes, strict=True))
 
 
 def computes_bfloat16(device: torch.device) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import sidpy
@@ -70,3 +73,28 @@ def test_the_precision_is_kept_in_the_record_and_makes_a_difference() -> None:
     probability = [np.asarray(result["probability"].compute()) for result in (plain, quick)]
     assert 0 < np.abs(probability[0] - probability[1]).max() < 0.05
     assert pc.sid.provenance_of(quick["label"]).parameters["execution"]["precision"] == "bfloat16"
+
+
+def test_an_image_is_one_item() -> None:
+    image = images()[3]
+    image.data_type = "image"
+    assert precision.choose(pc.Crop(12) | classify(9), image, CPU).precision == "bfloat16"
+
+
+def test_a_selection_before_the_network_is_of_the_whole_dataset() -> None:
+    assert precision.choose(pc.Select(frame=(30, 36)) | classify(9), images(), CPU).precision == "bfloat16"
+
+
+def test_the_check_takes_few_items_of_a_scan_from_all_over_it() -> None:
+    with patch.object(precision, "label_agreement", side_effect=lambda network, block: checked.append(block) or 1.0):
+        for shape in ((9, 64), (64, 9), (7, 5), (100, 1)):
+            checked: list[torch.Tensor] = []
+            values = np.broadcast_to(np.arange(np.prod(shape), dtype="f4").reshape(*shape, 1, 1), (*shape, 8, 8))
+            scan = sidpy.Dataset.from_array(values, chunks=(4, 4, 8, 8))
+            scan.data_type = "image_4d"
+            for i, (name, kind) in enumerate((("sy", "spatial"), ("sx", "spatial"), ("ky", "reciprocal"), ("kx", "reciprocal"))):
+                scan.set_dimension(i, sidpy.Dimension(np.arange(values.shape[i]), name=name, dimension_type=kind))
+            precision.choose(replace(classify(9), axes=("ky", "kx")), scan, CPU)
+            numbers = {int(number) for block in checked for number in block.mean((1, 2, 3))}
+            assert {0, np.prod(shape) - 1} <= numbers
+            assert 24 <= len(numbers) <= 64
