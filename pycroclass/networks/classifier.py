@@ -73,7 +73,7 @@ class Classifier(nn.Module, ABC):
         last = self.depth_groups()[-1]
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and name not in last:
-                return name
+                return str(name)
         raise ParameterError(f"{type(self).__name__} has no two-dimensional convolution, and so no filters to show")
 
     def first_filters(self) -> torch.Tensor:

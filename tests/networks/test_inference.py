@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -22,9 +23,9 @@ NETWORKS = {
     "hit of an awkward size": (HitNetwork, {"size": 93, "n_channels": 2, "n_classes": 5}, (2, 93, 93)),
     "resnet18": (ResNet, {"depth": 18, "n_classes": 4}, (3, 45, 64)),
     "grey resnet18": (ResNet, {"depth": 18, "n_classes": 2, "n_channels": 1, "dropout": 0.3}, (1, 33, 32)),
-    "resnet50": (ResNet, {"depth": 50, "n_classes": 4}, (3, 45, 64)),
-    "densenet121": (DenseNet, {"depth": 121, "n_classes": 4, "dropout": 0.2}, (3, 45, 64)),
-    "vgg16": (VGG, {"depth": 16, "n_classes": 4, "n_channels": 1, "n_hidden": 20}, (1, 45, 64)),
+    "resnet50": (ResNet, {"depth": 50, "n_classes": 4}, (3, 33, 40)),
+    "densenet121": (DenseNet, {"depth": 121, "n_classes": 4, "dropout": 0.2}, (3, 33, 40)),
+    "vgg16": (VGG, {"depth": 16, "n_classes": 4, "n_channels": 1, "n_hidden": 20}, (1, 32, 40)),
     "vgg16_bn": (VGG, {"depth": 16, "n_classes": 4, "n_hidden": 20, "batch_norm": True}, (3, 32, 32)),
     "unet": (UNet, {"n_classes": 3, "width": 4}, (1, 48, 32)),
     "unet of odd sizes": (UNet, {"n_classes": 3, "width": 4, "n_channels": 2, "depth": 3}, (2, 37, 21)),
@@ -209,3 +210,24 @@ def test_workspace_counts_what_is_kept_for_later() -> None:
     kept, grown = 8 * plane, 16 * plane // 4
     in_merge = 16 * plane + 2 * 8 * plane  # the joined picture, and a convolution's result normalised
     assert measured_workspace(outline, (1, 64, 64)) == plane + kept + grown + in_merge
+
+
+class _Meanwhile(ImageResNet):
+    """Whenever it is called, another network runs in another thread."""
+
+    def __init__(self, other: nn.Module) -> None:
+        super().__init__(n_classes=2)
+        self.call_other = lambda: other(torch.zeros(1, 3))
+
+    def embed(self, items: torch.Tensor) -> torch.Tensor:
+        with ThreadPoolExecutor(1) as pool:
+            assert isinstance(pool.submit(self.call_other).result(), torch.Tensor)
+        return super().embed(items)
+
+
+def test_other_threads_may_call_their_networks_while_one_is_prepared(caplog: pytest.LogCaptureFixture) -> None:
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU()).eval()
+    with caplog.at_level(logging.INFO):
+        embedding, logits = prepared(_Meanwhile(other), CPU)(torch.zeros(2, 1, 20, 20))
+    assert (len(embedding), len(logits)) == (2, 2)
+    assert "cannot be traced" not in caplog.text

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+from published import PARAMETERS
 
 from pycroclass.errors import ParameterError
-from pycroclass.networks import Classifier, HitNetwork, ImageResNet, ResNet, SpectrumResNet, UNet, architecture, architectures, network
+from pycroclass.networks import (
+    VGG,
+    Classifier,
+    DenseNet,
+    HitNetwork,
+    ImageClassifier,
+    ImageResNet,
+    ResNet,
+    SpectrumResNet,
+    UNet,
+    architecture,
+    architectures,
+    network,
+)
 from pycroclass.spec import Domain
 
 
@@ -66,27 +80,124 @@ def test_smallest_hit_network() -> None:
         HitNetwork(size=60)
 
 
-def torchvision_names() -> list[str]:
-    """Keys of the state dict of ``torchvision.models.resnet18``, in order."""
-
-    def norm(name: str) -> list[str]:
-        return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
-
-    names = ["conv1.weight", *norm("bn1")]
-    for layer in (1, 2, 3, 4):
-        for block in (0, 1):
-            at = f"layer{layer}.{block}"
-            names += [f"{at}.conv1.weight", *norm(f"{at}.bn1"), f"{at}.conv2.weight", *norm(f"{at}.bn2")]
-            if layer > 1 and block == 0:
-                names += [f"{at}.downsample.0.weight", *norm(f"{at}.downsample.1")]
-    return [*names, "fc.weight", "fc.bias"]
+EVERY = {
+    "hit_network": {"size": 74},
+    "resnet_small": {"n_classes": 3, "width": 4},
+    "resnet_spectrum": {"n_classes": 3, "length": 50, "width": 4},
+    "unet": {"n_classes": 3, "width": 4, "depth": 2},
+    **{name: {"n_classes": 3} for name in PARAMETERS},
+}
 
 
-def test_resnet18_is_that_of_torchvision() -> None:
-    module = ResNet(18, n_classes=1000)
-    assert sum(parameter.numel() for parameter in module.parameters()) == 11_689_512
-    assert list(module.state_dict()) == torchvision_names()
-    assert module.state_dict()["layer4.0.downsample.0.weight"].shape == (512, 256, 1, 1)
+@pytest.mark.parametrize("name", EVERY)
+def test_groups_by_depth_hold_each_weight_once_and_the_last_layer_last(name: str) -> None:
+    module = architecture(name).outline(EVERY[name])
+    groups = module.depth_groups()
+    prefixes = [(number, prefix) for number, group in enumerate(groups) for prefix in group]
+    depths = []
+    for weight, _ in module.named_parameters():
+        (depth,) = [number for number, prefix in prefixes if f"{weight}.".startswith(f"{prefix}.")]
+        depths.append(depth)
+    assert set(depths) == set(range(len(groups))), "no group is empty"
+    (last,) = groups[-1]
+    assert module.get_submodule(last).weight.shape[0] == module.n_classes
+    assert module.n_features == module.get_submodule(last).weight.shape[1]
+    without_head = [depth for depth in depths if depth < len(groups) - 1]
+    assert name == "unet" or without_head == sorted(without_head), "from the input on"
+
+
+def test_groups_by_depth_of_a_network_that_says_nothing() -> None:
+    class Plain(Classifier):
+        def __init__(self) -> None:
+            super().__init__((None,), n_features=3, n_classes=2)
+            self.scale = torch.nn.Parameter(torch.ones(3))
+            self.body = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU())
+
+        def embed(self, items: torch.Tensor) -> torch.Tensor:
+            return self.body(items * self.scale)
+
+    module = Plain()
+    assert module.depth_groups() == [["scale"], ["body"], ["head"]]
+    with pytest.raises(ParameterError, match="no filters to show"):
+        module.first_filters()
+
+
+SMALL = [
+    (HitNetwork(size=74), (1, 74, 74)),
+    (ImageResNet(n_classes=3, n_channels=2), (2, 33, 47)),
+    (ResNet(34, n_classes=3), (3, 65, 40)),
+    (DenseNet(121, n_classes=3, n_channels=1), (1, 65, 40)),
+    (VGG(16, n_classes=3, n_hidden=10), (3, 65, 40)),
+]
+
+
+@pytest.mark.parametrize(("module", "shape"), SMALL, ids=lambda value: type(value).__name__)
+def test_embedding_is_made_of_the_feature_map(module: ImageClassifier, shape: tuple[int, ...]) -> None:
+    module.eval()
+    items = torch.randn(2, *shape)
+    feature_map = module.feature_map(items)
+    assert feature_map.ndim == 4
+    assert feature_map[0, 0].numel() < items[0, 0].numel()
+    assert torch.equal(module.pool(feature_map), module.embed(items))
+    assert torch.equal(module.logits(module.pool(feature_map)), module(items))
+
+
+@pytest.mark.parametrize(("module", "shape"), SMALL, ids=lambda value: type(value).__name__)
+def test_first_filters_are_those_that_see_the_image(module: ImageClassifier, shape: tuple[int, ...]) -> None:
+    filters = module.first_filters()
+    assert filters.shape[1] == shape[0]
+    assert not filters.requires_grad
+    seen = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, *_: seen.append(layer))
+        for layer in module.modules()
+        if isinstance(layer, torch.nn.Conv2d)
+    ]
+    module.eval()(torch.randn(2, *shape))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(seen[0].weight, filters)
+
+
+def test_first_filters_of_a_unet_are_not_its_last_layer() -> None:
+    assert UNet(n_classes=2, n_channels=5, width=4).first_filters().shape == (4, 5, 3, 3)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "unet"])
+def test_dropout_is_of_the_last_layer_and_of_training(name: str) -> None:
+    parameters = {"n_classes": 3, **EVERY[name]} | {"dropout": 0.5}
+    module = architecture(name).outline(parameters)
+    drawn = [layer.p for layer in module.modules() if isinstance(layer, torch.nn.Dropout)]
+    assert drawn
+    assert set(drawn) == {0.5}
+    plain = architecture(name).outline(EVERY[name])
+    assert list(plain.state_dict()) == list(module.state_dict())
+
+
+def test_dropout_drops_features_before_they_are_judged() -> None:
+    module = ImageResNet(n_classes=2, dropout=0.5)
+    torch.nn.init.ones_(module.head.weight)
+    torch.nn.init.zeros_(module.head.bias)
+    ones = torch.ones(500, module.n_features)
+    assert torch.equal(module.eval().logits(ones), torch.full((500, 2), float(module.n_features)))
+    sums = module.train().logits(ones)[:, 0]
+    assert sums.mean().item() == pytest.approx(module.n_features, rel=0.05)
+    assert sums.std().item() == pytest.approx(module.n_features**0.5, rel=0.15)  # binomial, doubled
+    with pytest.raises(ParameterError, match="dropout"):
+        ImageResNet(n_classes=2, dropout=1.0)
+
+
+def test_no_dropout_draws_no_random_numbers() -> None:
+    module = ImageResNet(n_classes=2).train()
+    before = torch.get_rng_state()
+    module(torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("network", "depth"), [(ResNet, 20), (DenseNet, 18), (VGG, 11)])
+def test_networks_of_other_depths(network: type[ImageClassifier], depth: int) -> None:
+    with pytest.raises(ParameterError, match=f"got {depth}"):
+        network(depth, n_classes=2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 31), (32, 48)])
