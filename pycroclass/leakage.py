@@ -3,8 +3,10 @@
 The fingerprint of an image is its lowest 16 x 16 cosine coefficients (a perceptual hash, kept as numbers), so that it does not depend on
 the size of the image. Without the mean and divided by their length they do not depend on brightness and contrast either. What all images of
 the dataset have in common, the rim of a well or the fall of the light, is taken away: each coefficient loses its mean over all items. It is
-then divided by the root of its spread, so that a few coarse shadows do not outweigh all detail, nor noise all shapes. The similarity of two images is the cosine between their fingerprints, 1 for copies and about 0 for images that
-have nothing in common, the largest over the eight ways to turn and mirror one of them.
+then divided by the root of its spread, so that a few coarse shadows do not outweigh all detail, nor noise all shapes.
+
+The similarity of two images is the cosine between their fingerprints, 1 for copies and about 0 for images that have nothing in common, the
+largest over the eight ways to turn and mirror one of them.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ def near_duplicates(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> list
     >>> import numpy as np, sidpy
     >>> images = np.random.default_rng(0).random((6, 32, 32))
     >>> images[4] = 0.5 * images[1].T + 3
-    >>> [(pair.first, pair.second) for pair in near_duplicates(sidpy.Dataset.from_array(images))]
+    >>> dataset = sidpy.Dataset.from_array(images); dataset.data_type = "image_stack"
+    >>> [(pair.first, pair.second) for pair in near_duplicates(dataset)]
     [(1, 4)]
     """
     prints = fingerprints(dataset)
@@ -139,7 +142,8 @@ def duplicate_groups(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> npt
     found = [match[:2] for match in _matches(prints, None, similarity)]
     first, second = (np.concatenate([np.empty(0, np.int64), *side]) for side in (zip(*found) if found else ((), ())))
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(prints), len(prints)))
-    return connected_components(links, directed=False)[1].astype(np.int64)
+    groups: npt.NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
+    return groups
 
 
 def fingerprints(dataset: sidpy.Dataset) -> Floats:
@@ -209,8 +213,8 @@ def _standard(prints: Floats, mean: Floats, spread: Floats) -> Floats:
     is_flat = ~prints.any(axis=(1, 2))
     rows = ((prints - mean) / np.where(spread > 0, spread, 1)).reshape(len(prints), -1)
     length = np.linalg.norm(rows, axis=1)
-    rows /= np.where(is_flat | (length == 0), np.inf, length)[:, None]
-    return rows
+    standard: Floats = (rows / np.where(is_flat | (length == 0), np.inf, length)[:, None]).astype(np.float32)
+    return standard
 
 
 def _eight_ways(prints: Floats) -> Iterator[Floats]:

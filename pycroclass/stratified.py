@@ -107,7 +107,8 @@ def _chosen(table: Floats, needed: npt.NDArray[np.bool_], fraction: float, rng: 
     totals = table.sum(0)
     if ((counts[best] == 0) | (counts[best] == totals))[needed].any() or held[best].all() or not held[best].any():
         raise DataError("no split of the groups has all classes on both sides. Give more groups, or another fraction.")
-    return held[best]
+    chosen: npt.NDArray[np.bool_] = held[best]
+    return chosen
 
 
 def _cost(counts: Floats, table: Floats, needed: npt.NDArray[np.bool_], fraction: float) -> Floats:

@@ -16,7 +16,7 @@ import pytest
 import pycroclass as pc
 from pycroclass.cli import main
 from pycroclass.simulate import draw_run, simulate_run
-from pycroclass.writers import write_cxi
+from pycroclass.writers import write_cxi, write_tfrecord
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -37,6 +37,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(20):
             draw_cell(folder / "cells" / name / f"{number:03}.png", radius, rng)
         draw_cell(folder / "unknown" / f"a_{name}.png", radius, rng)
+    rows = [f"cells/{name}/{number:03}.png,{name},P{number % 4},Hamburg" for name in CELLS for number in range(20)]
+    (folder / "labels.csv").write_text("\n".join(["path,label,plate,site", *rows]))
+    (folder / "shards").mkdir()
+    write_tfrecord(pc.read(folder / "cells")["image"], folder / "shards")
     return folder
 
 

@@ -7,13 +7,10 @@ as 32-bit words, are halved in number until one is left: neighbours are joined, 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 Words = npt.NDArray[np.uint32]
 _POLYNOMIAL: Final = 0x82F63B78
@@ -22,7 +19,7 @@ _FEW: Final = 64
 _MASK: Final = 0xA282EAD8
 
 
-def crc32c(data: Buffer) -> int:
+def crc32c(data: bytes | memoryview) -> int:
     """The CRC-32C of some bytes.
 
     Examples
@@ -46,7 +43,7 @@ def crc32c(data: Buffer) -> int:
     return int(_shift(words, 0)[0]) ^ _ALL
 
 
-def masked_crc32c(data: Buffer) -> int:
+def masked_crc32c(data: bytes | memoryview) -> int:
     """The CRC-32C as TFRecord files store it: rotated by 15 bits, and a constant added.
 
     Examples
@@ -91,7 +88,8 @@ def _shift_tables(level: int) -> Words:
         half = _shift_tables(level - 1)
         return _shift(half.ravel(), level - 1).reshape(4, 256)
     table = np.array(_byte_table(), "<u4")
-    words = (np.arange(256, dtype="<u4") << (8 * np.arange(4, dtype="<u4"))[:, None]).ravel()
+    words: Words = (np.arange(256, dtype="<u4") << (8 * np.arange(4, dtype="<u4"))[:, None]).ravel()
     for _ in range(4):
         words = words >> 8 ^ table[words & 0xFF]
-    return words.reshape(4, 256)
+    tables: Words = words.reshape(4, 256)
+    return tables

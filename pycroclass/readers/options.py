@@ -110,7 +110,8 @@ def _pair(size: object) -> tuple[int, int]:
 def _named(classes: object) -> dict[str, tuple[str, ...]]:
     if isinstance(classes, str) or not isinstance(classes, Sequence | Mapping) or not classes:
         raise ParameterError(f"classes must be names, or a dictionary from names to other names for them, got {classes!r}")
-    named = {name: tuple(others) for name, others in classes.items()} if isinstance(classes, Mapping) else dict.fromkeys(classes, ())
+    pairs = classes.items() if isinstance(classes, Mapping) else ((name, ()) for name in classes)
+    named: dict[str, tuple[str, ...]] = {name: tuple(others) for name, others in pairs}
     every = [name for main, others in named.items() for name in (main, *others)]
     if len(named) != len(classes) or len(set(every)) != len(every) or not all(isinstance(name, str) and name for name in every):
         raise ParameterError(f"each class needs a name of its own, got {classes!r}")

@@ -72,7 +72,7 @@ def write_tfrecord(
     Examples
     --------
     >>> import numpy as np; from tempfile import mkdtemp
-    >>> drops = sidpy.Dataset.from_array(np.zeros((5, 8, 8), np.uint8))
+    >>> drops = sidpy.Dataset.from_array(np.zeros((5, 8, 8), np.uint8)); drops.data_type = "image_stack"
     >>> [shard.name for shard in write_tfrecord(drops, mkdtemp(), per_shard=3)]
     ['train-00000-of-00002', 'train-00001-of-00002']
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
 
@@ -14,10 +15,17 @@ from PIL import Image
 
 import pycroclass as pc
 from pycroclass.errors import AxisError, DataError, ParameterError, ReadError, WriteError
-from pycroclass.readers.tf_example import serialize_example
-from pycroclass.readers.tfrecord_shards import framed
+from pycroclass.readers.tf_example import parse_example, serialize_example
+from pycroclass.readers.tfrecord_shards import framed, read_record, records
 from pycroclass.replay import Verdict
 from pycroclass.writers import write_tfrecord
+
+WRITTEN_BY_OTHERS = """
+UAAAAAAAAACUD5uCCk4KIAoIaW1hZ2UvaWQSFBoSChD7//////////8BgICAgIAgChUKBXNjb3JlEgwSCgoIAAAAPwAAEMAKEwoEdGV4dBILCgkKBUNsZWFy
+CgDbbivCZAAAAAAAAABDXxzfeHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4
+eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eI6IIao=
+"""
+"""Two records: an example that protobuf 7.36 serialised and 100 times ``x``, framed by the RecordWriter of TensorBoard 2.21."""
 
 
 def encoded(values: np.ndarray, kind: str = "PNG") -> bytes:
@@ -32,6 +40,19 @@ def shard(path: Path, *examples: dict) -> Path:
 
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5)
+
+
+def test_records_that_others_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(b64decode(WRITTEN_BY_OTHERS))
+    (first, example), (second, text) = records(path)
+    features = {"image/id": [-5, 2**40], "score": [0.5, -2.25], "text": [b"Clear", b""]}
+    assert parse_example(example) == features
+    assert serialize_example(features) == example
+    with path.open("rb") as file:
+        assert read_record(file, str(path), 0, first, len(example)) == example
+        assert read_record(file, str(path), 1, second, len(text)) == b"x" * 100
+    assert framed(bytes(example)) + framed(bytes(text)) == path.read_bytes()
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "gzip"])
