@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import operator
+import threading
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
@@ -172,7 +173,24 @@ class _Typed(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Takes the normalisation of rows as one piece."""
+    """Takes the normalisation of rows as one piece, and does not trace other threads.
+
+    While fx traces, each module of the process that is called asks the tracer first, whichever thread calls it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, RowNorm) or super().is_leaf_module(m, module_qualified_name)
