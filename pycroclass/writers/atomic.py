@@ -85,10 +85,11 @@ class PartialFile(io.FileIO):
 
 
 @contextmanager
-def whole_or_nothing(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
+def whole_or_nothing(path: Path, *, overwrite: bool, remove_rest: Callable[[], None] | None = None) -> Iterator[PartialFile]:
     """Give ``PATH.partial`` to work on; it becomes ``PATH`` when the block ends, and is removed when the block fails.
 
-    The partial file is locked meanwhile. One that a killed run left behind is replaced, unless it has a journal.
+    The partial file is locked meanwhile. One that a killed run left behind is replaced, unless it has a journal. ``remove_rest`` is
+    called when it is given up, to remove the other files that belong to it.
 
     Raises
     ------
@@ -101,14 +102,14 @@ def whole_or_nothing(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
             yield file
             _publish(file, path, overwrite=overwrite)
         except BaseException as error:
-            file.path.unlink(missing_ok=True)
+            _give_up(file, path, remove_rest)
             if isinstance(error, OSError | RuntimeError):
                 file.check()  # the cause of what HDF5 stumbled over
             raise
 
 
 @contextmanager
-def whole_or_resumable(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
+def whole_or_resumable(path: Path, *, overwrite: bool, remove_rest: Callable[[], None] | None = None) -> Iterator[PartialFile]:
     """As `whole_or_nothing`, but a partial file with a journal is kept when the block fails, and given as it is the next time.
 
     Raises
@@ -122,7 +123,7 @@ def whole_or_resumable(path: Path, *, overwrite: bool) -> Iterator[PartialFile]:
             _publish(file, path, overwrite=overwrite)
         except BaseException as error:
             if not file.journal.exists():
-                file.path.unlink(missing_ok=True)
+                _give_up(file, path, remove_rest)
             if isinstance(error, OSError | RuntimeError):
                 file.check()
             raise
@@ -232,8 +233,15 @@ def _publish(file: PartialFile, path: Path, *, overwrite: bool) -> None:
         os.replace(file.path, path)
     else:
         _name(file.path, path)
+    sync_folder(path.parent)  # before that, a power cut could take the journal and leave the old name
     file.journal.unlink(missing_ok=True)
-    sync_folder(path.parent)
+
+
+def _give_up(file: PartialFile, path: Path, remove_rest: Callable[[], None] | None) -> None:
+    """Remove a file that failed. One that has its name already is whole: what failed came after that."""
+    file.path.unlink(missing_ok=True)
+    if remove_rest is not None and not _is_at(path, os.fstat(file.fileno())):
+        remove_rest()
 
 
 def _name(partial: Path, path: Path) -> None:

@@ -122,16 +122,12 @@ def write(
         return target
     shards = _shards(target, outputs, shard_bytes)
     task = _Task(outputs, storage, sources, run, progress, lambda file: file.require_group(group))
-    try:
-        with (whole_or_resumable if resume else whole_or_nothing)(target, overwrite=overwrite) as partial:
-            if resume:
-                _go_on(partial, task, run, shards)
-            else:
-                _fill(partial, "w", task, shards)
-    except BaseException:
-        if shards is not None and not journal_of(partial_of(target)).exists():
-            shards.remove()
-        raise
+    begin = whole_or_resumable if resume else whole_or_nothing
+    with begin(target, overwrite=overwrite, remove_rest=None if shards is None else shards.remove) as partial:
+        if resume:
+            _go_on(partial, task, run, shards)
+        else:
+            _fill(partial, "w", task, shards)
     return target
 
 

@@ -190,6 +190,36 @@ def test_plain_failure_leaves_nothing(client: Client, tmp_path: Path, source: Pa
     assert names(tmp_path) == ["source.raw"]
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_interrupted_when_it_has_its_name(
+    client: Client, tmp_path: Path, source: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    out = tmp_path / "out.h5"
+
+    def interrupt(_: Path) -> None:
+        assert out.exists()
+        assert out.with_name("out.h5.partial.journal").exists() == resume  # it outlives a power cut until the name does
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pycroclass.writers.atomic.sync_folder", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(job(source), out, resume=resume, shard_bytes=SMALL)
+    assert bits(out) == whole
+    assert len(shards(out)) == 2
+    monkeypatch.undo()
+    write(job(source), out, resume=True, shard_bytes=SMALL)
+    assert names(tmp_path) == ["out.h5", "out.h5.shards", "source.raw"]
+    assert len(shards(out)) == 2
+
+
+def test_name_taken_meanwhile_leaves_no_shards(client: Client, tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out.h5"
+    with pytest.raises(WriteError, match="made by someone else"):
+        write(job(source), out, shard_bytes=SMALL, progress=lambda _: out.write_text("other"))
+    assert names(tmp_path) == ["out.h5", "source.raw"]
+    assert out.read_text() == "other"
+
+
 def test_old_shards_stay_until_and_after_the_new_are_there(sharded: Path, source: Path, whole: dict[str, bytes]) -> None:
     old = shards(sharded)
     with pytest.raises(StopError):
