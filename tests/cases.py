@@ -33,16 +33,27 @@ def poisson(*axes: Axis, dtype: npt.DTypeLike = "uint16", geometry: Geometry | N
     return RNG.poisson(20, spec.shape).astype(spec.dtype), spec
 
 
+def answers() -> tuple[npt.NDArray, Spec]:
+    """Probabilities of three classes, for each frame and pixel of a row; of one item none."""
+    axes = (FRAME, Axis("class", 3, "spectral"), X)
+    scores = np.exp(2 * RNG.normal(size=tuple(axis.size for axis in axes)))
+    values = (scores / scores.sum(1, keepdims=True)).astype(np.float32)
+    values[1, :, 2] = np.nan
+    return values, Spec(axes, values.dtype, quantity="probability", classes=("a", "b", "c"))
+
+
 DATA: Final = {
     "frames": poisson(FRAME, Y, X, geometry=DETECTOR),
     "colours": poisson(Y, X, COLOUR, FRAME, dtype="uint8"),
     "diffraction": poisson(Axis("scan_y", 3, "spatial"), Axis("scan_x", 4, "spatial"), KY, KX, dtype="float64"),
     "spectra": poisson(ENERGY, Y, X, dtype="float32"),
     "complex": poisson(FRAME, Y, X, dtype="complex64"),
+    "answers": answers(),
     "squares": poisson(Axis("frame", 5, "temporal"), Axis("y", 61, "spatial", units="nm"), Axis("x", 61, "spatial", units="nm")),
 }
 """Values and spec by name; items are not always last, and there are channels, float64 and complex values among them."""
 
+RISING: Final = np.sort(np.random.default_rng(1).random((3, 6)), axis=1)
 SPOTS: Final = RNG.random((11, 14)) < 0.15
 
 
@@ -83,6 +94,7 @@ CASES: Final = [
     Case(pc.Bin(2), "frames"),
     Case(pc.Bin((2, 3), "mean"), "colours"),
     Case(pc.Cast("float64"), "frames"),
+    Case(pc.ClassThreshold("b", 0.2), "answers"),
     Case(pc.Classify("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit"), embedding=True), "frames"),
     Case(pc.Classify("hit_network", HIT_NETWORK, seeded(HitNetwork, **HIT_NETWORK), classes=("miss", "hit")), "squares"),
     Case(pc.Classify("unet", UNET, seeded(UNet, **UNET), classes=("a", "b", "c"), embedding=True), "frames"),
@@ -94,6 +106,8 @@ CASES: Final = [
     Case(pc.GaussianBlur(3.0), "colours"),
     Case(pc.GaussianBlur(0.7), "diffraction"),
     Case(pc.GaussianBlur(1.0), "complex"),
+    Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
+    Case(pc.IsotonicScale(RISING**0.5, RISING), "answers"),
     Case(pc.Log1p(), "spectra"),
     Case(pc.MaskPixels(SPOTS), "frames"),
     Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
@@ -119,6 +133,8 @@ CASES: Final = [
     Case(pc.SubtractDark(np.full((11, 14), 3)), "frames"),
     Case(pc.SumMask(SPOTS), "frames"),
     Case(pc.SumMask(RNG.random((9, 8)), axes=("ky", "kx")), "diffraction"),
+    Case(pc.SureClass((0.3, 0.5, 0.2)), "answers"),
+    Case(pc.TemperatureScale(1.7), "answers"),
     Case(pc.Threshold(20), "frames"),
     Case(pc.VirtualDetector(RNG.random((2, 15))), "spectra"),
     Case(pc.VirtualDetector([SPOTS, ~SPOTS]), "colours"),

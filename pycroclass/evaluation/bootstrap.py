@@ -62,7 +62,12 @@ def intervals(found: Mapping[str, Floats]) -> dict[str, Interval]:
     found : mapping of str to array
         From `draws`.
     """
-    return {name: _interval(values) for name, values in found.items()}
+    table = np.sort(np.stack(list(found.values())), axis=1)  # NaN last
+    n_defined = np.isfinite(table).sum(1)
+    bounds = [_quantile(table, n_defined, (1 + side * LEVEL) / 2) for side in (-1, 1)]
+    is_known = (n_defined > 0) & (n_defined >= (1 - _MOST_UNDEFINED) * table.shape[1])
+    low, high = (np.where(is_known, bound, np.nan).tolist() for bound in bounds)
+    return dict(zip(found, map(Interval, low, high), strict=True))
 
 
 def within(confusion: Integers, classes: tuple[str, ...], *, n: int, seed: int) -> dict[str, Interval]:
@@ -81,9 +86,10 @@ def within(confusion: Integers, classes: tuple[str, ...], *, n: int, seed: int) 
     return intervals(of_confusion(tables.astype(np.float64), classes))
 
 
-def _interval(values: Floats) -> Interval:
-    defined = values[np.isfinite(values)]
-    if len(defined) < (1 - _MOST_UNDEFINED) * len(values) or not len(defined):
-        return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+def _quantile(table: Floats, n_defined: Integers, q: float) -> Floats:
+    """The quantile of the defined values of each row, which come first and in order; between two, in proportion."""
+    place = q * (n_defined - 1).clip(0)
+    below = np.floor(place).astype(np.int64)
+    low, high = (np.take_along_axis(table, at[:, None], axis=1)[:, 0] for at in (below, np.minimum(below + 1, (n_defined - 1).clip(0))))
+    quantile: Floats = low + (place - below) * (high - low)
+    return quantile

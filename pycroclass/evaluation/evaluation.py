@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,11 +12,12 @@ import numpy as np
 from pycroclass.errors import DataError, WriteError
 from pycroclass.evaluation import bootstrap, storing
 from pycroclass.evaluation.bootstrap import Interval
+from pycroclass.evaluation.gap import Gap
 from pycroclass.evaluation.measures import Sums
 from pycroclass.evaluation.metrics import Metrics, weighted
 from pycroclass.evaluation.operating import OperatingMetrics, OperatingPoint, measure
 from pycroclass.evaluation.predictions import Integers, Predictions
-from pycroclass.evaluation.reliability import Reliability, reliability
+from pycroclass.evaluation.reliability import Reliability, reliability_diagram
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ class Evaluation:
         Of the most probable class.
     provenance : mapping
         Bundle, data, groups, seed, versions. JSON-ready.
+    gaps : mapping of str to Gap
+        Of each metric, how much better it is on groups that were learned from; from `pycroclass.evaluation.leave_one_group_out`.
     """
 
     predictions: Predictions
@@ -57,6 +60,7 @@ class Evaluation:
     operating_points: tuple[OperatingMetrics, ...]
     calibration: Reliability
     provenance: Mapping[str, Any]
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -163,11 +167,11 @@ def evaluation_of(
     if predictions.n_items == 0:
         raise DataError("there is nothing to evaluate: no item has both a true class and an answer")
     names = predictions.group_names
-    sums = Sums.of(predictions, _units(predictions))
-    everything = np.ones((1, len(sums.confusion)))
-    (pooled,) = weighted(sums, everything, [len(names)])
+    n_units = len(names) or predictions.n_items
+    sums = Sums.of(predictions, _units(predictions), n_units)
+    (pooled,) = weighted(sums, np.ones((1, n_units)), [len(names)])
     alone = weighted(sums, np.eye(len(names)), [1] * len(names)) if names else []
-    can_resample = n_bootstrap > 0 and len(sums.confusion) > 1
+    can_resample = n_bootstrap > 0 and n_units > 1
     return Evaluation(
         predictions,
         pooled,
@@ -178,7 +182,7 @@ def evaluation_of(
             for i, name in enumerate(names)
         },
         (),
-        reliability(predictions),
+        reliability_diagram(predictions),
         {"resampled": "groups" if names else "items", "n_bootstrap": n_bootstrap, "seed": seed, **(provenance or {})},
     )
 

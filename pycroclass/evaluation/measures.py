@@ -74,9 +74,9 @@ class Sums:
     rankings: tuple[Ranking, ...]
 
     @classmethod
-    def of(cls, predictions: Predictions, unit: Integers) -> Self:
+    def of(cls, predictions: Predictions, unit: Integers, n_units: int) -> Self:
         """The sums of items that belong to units numbered from 0."""
-        n_units, k = int(unit.max(initial=-1)) + 1, predictions.n_classes
+        k = predictions.n_classes
         truth, confidence = predictions.labels, predictions.confidence
         excess = (predictions.most_probable == truth) - confidence
         rankings = [Ranking.of(predictions.probability[:, c], truth == c) for c in range(k)]

@@ -126,17 +126,17 @@ class Metrics:
         return found
 
 
-def metrics(predictions: Predictions) -> Metrics:
+def metrics_of(predictions: Predictions) -> Metrics:
     """All metrics of some predictions.
 
     Examples
     --------
-    >>> found = metrics(Predictions([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ("miss", "hit")))
+    >>> found = metrics_of(Predictions([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ("miss", "hit")))
     >>> round(found.accuracy, 3), found.per_class["hit"].recall, found.confusion
     (0.667, 1.0, ((1, 1), (0, 1)))
     """
-    sums = Sums.of(predictions, np.zeros(predictions.n_items, np.int64))
-    return weighted(sums, np.ones((1, len(sums.confusion))), [len(predictions.group_names)])[0]
+    sums = Sums.of(predictions, np.zeros(predictions.n_items, np.int64), 1)
+    return weighted(sums, np.ones((1, 1)), [len(predictions.group_names)])[0]
 
 
 def weighted(sums: Sums, weights: Floats, n_groups: list[int]) -> list[Metrics]:

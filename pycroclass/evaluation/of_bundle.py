@@ -111,8 +111,8 @@ def _answers(bundle: Bundle, dataset: sidpy.Dataset, execution: Execution | None
     if not {"probability", "label"} <= results.keys():
         raise DataError(f"the bundle gives {', '.join(map(repr, results)) or 'one unnamed result'}, wanted 'probability' and 'label'")
     (probability, meaning), (label, _) = unwrap(results["probability"]), unwrap(results["label"])
-    if meaning.names[-1] != "class":
-        raise DataError(f"the bundle sorts pixels: its probability has the axes {meaning.names}; wanted one answer for each item")
+    if set(spec.core(bundle.item.domain, bundle.item.core)) & set(meaning.names):
+        raise DataError(f"the bundle sorts pixels: its answers have the axes {meaning.names}; wanted one answer for each item")
     values, decided = dask.compute(probability, label)
     return values.reshape(-1, len(bundle.classes)).astype(np.float64), decided.ravel().astype(np.int64)
 

@@ -87,12 +87,14 @@ class Predictions:
     @property
     def most_probable(self) -> Integers:
         """The most probable class of each item."""
-        return self.probability.argmax(1).astype(np.int64)
+        most: Integers = self.probability.argmax(1).astype(np.int64)
+        return most
 
     @property
     def confidence(self) -> Floats:
         """The probability of the most probable class."""
-        return self.probability.max(1, initial=0.0)
+        largest: Floats = self.probability.max(1, initial=0.0)
+        return largest
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -116,8 +118,9 @@ class Predictions:
 
     def take(self, items: Integers | Booleans) -> Predictions:
         """Some of the items, by number or by a mask."""
-        per_item = {name: getattr(self, name) for name in ("probability", "labels", "groups", "names", "decided")}
-        return Predictions(classes=self.classes, **{name: None if v is None else v[items] for name, v in per_item.items()})
+        groups, names = (None if values is None else values[items] for values in (self.groups, self.names))
+        decided = None if self.decided is None else self.decided[items]
+        return Predictions(self.probability[items], self.labels[items], self.classes, groups=groups, names=names, decided=decided)
 
     def one_of_each_group(self, *, seed: int = 0) -> Predictions:
         """One item of each class of each group, drawn at random: items that no longer share a group.

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from pycroclass.evaluation.bootstrap import LEVEL, Interval
-from pycroclass.evaluation.measures import OF_CLASS, SUMMARY, key
+from pycroclass.evaluation.gap import Gap
+from pycroclass.evaluation.measures import SUMMARY, key
 from pycroclass.evaluation.metrics import Metrics
 from pycroclass.evaluation.operating import OperatingMetrics
 
 if TYPE_CHECKING:
     from pycroclass.evaluation.evaluation import Evaluation
 
+_OF_CLASS: Final = ("precision", "recall", "f1", "roc_auc")
 _OF_GROUP: Final = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
 
 
@@ -24,6 +27,8 @@ def summary(evaluation: Evaluation) -> Group:
     tables = [_pooled(evaluation.pooled, evaluation.intervals), _classes(evaluation.pooled, evaluation.intervals)]
     if evaluation.per_group:
         tables.append(_groups(evaluation.per_group, evaluation.group_intervals))
+    if evaluation.gaps:
+        tables.append(_gaps(evaluation.gaps))
     if evaluation.operating_points:
         tables.append(_points(evaluation.operating_points))
     return Group(*tables)
@@ -38,29 +43,39 @@ def _pooled(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
 
 
 def _classes(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
-    table = Table("class", "items", *OF_CLASS, title="Classes, each against the rest", title_justify="left")
+    table = Table("class", "items", *_OF_CLASS, title="Classes, each against the rest", title_justify="left")
     for name, found in pooled.per_class.items():
-        values = (" ".join(_value(getattr(found, metric), bounds.get(key(metric, name)))) for metric in OF_CLASS)
-        table.add_row(name, str(found.support), *values)
+        values = ("\n".join(_value(getattr(found, metric), bounds.get(key(metric, name)))) for metric in _OF_CLASS)
+        table.add_row(escape(name), str(found.support), *values)
     return table
 
 
 def _groups(per_group: Mapping[str, Metrics], bounds: Mapping[str, Mapping[str, Interval]]) -> Table:
     table = Table("group", "items", *_OF_GROUP, title="Groups, each alone", title_justify="left")
     for name, found in per_group.items():
-        values = (" ".join(_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
-        table.add_row(name, str(found.support), *values)
+        values = ("\n".join(_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
+        table.add_row(escape(name), str(found.support), *values)
     return table
 
 
 def _points(points: Sequence[OperatingMetrics]) -> Table:
     metrics = ("sensitivity", "specificity", "precision", "workload", "prior", "precision_at_prior")
-    table = Table("class", "threshold", *metrics, "found by", title="Operating points", title_justify="left")
+    origins = "\n".join(f"{found.point.positive} from {found.point.threshold:.4g}: {found.point.origin}" for found in points)
+    table = Table("class", "threshold", *metrics, title="Operating points", title_justify="left", caption=escape(origins))
     for found in points:
         values = (f"{getattr(found, name):.3f}" for name in metrics)
-        table.add_row(found.point.positive, f"{found.point.threshold:.4g}", *values, found.point.origin)
+        table.add_row(escape(found.point.positive), f"{found.point.threshold:.4g}", *values)
+    return table
+
+
+def _gaps(gaps: Mapping[str, Gap]) -> Table:
+    title = "Groups that were learned from, and others"
+    table = Table("metric", "inside", "outside", "difference", f"{LEVEL:.0%} interval", title=title, title_justify="left")
+    for name in _OF_GROUP:
+        found = gaps[name]
+        table.add_row(name, f"{found.inside:.3f}", f"{found.outside:.3f}", *_value(found.difference, found.interval))
     return table
 
 
 def _value(value: float, interval: Interval | None) -> tuple[str, str]:
-    return f"{value:.3f}", "" if interval is None else f"({interval.low:.3f} to {interval.high:.3f})"
+    return f"{value:.3f}", "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"

@@ -49,19 +49,19 @@ class Reliability:
     largest_gap: float
 
 
-def reliability(predictions: Predictions) -> Reliability:
+def reliability_diagram(predictions: Predictions) -> Reliability:
     """The reliability of the most probable class.
 
     Examples
     --------
-    >>> found = reliability(Predictions([[0.8, 0.2], [0.8, 0.2], [0.1, 0.9]], [0, 1, 1], ("miss", "hit")))
+    >>> found = reliability_diagram(Predictions([[0.8, 0.2], [0.8, 0.2], [0.1, 0.9]], [0, 1, 1], ("miss", "hit")))
     >>> round(found.ece, 3), round(found.largest_gap, 3)
     (0.233, 0.3)
     """
     return _diagram(predictions.confidence, predictions.most_probable == predictions.labels)
 
 
-def reliability_of(predictions: Predictions, name: str) -> Reliability:
+def reliability_of_class(predictions: Predictions, name: str) -> Reliability:
     """The reliability of the probability of one class."""
     c = predictions.class_index(name)
     return _diagram(predictions.probability[:, c], predictions.labels == c)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pycroclass.errors import DataError, ReadError, WriteError
 from pycroclass.evaluation.bootstrap import Interval
+from pycroclass.evaluation.gap import Gap
 from pycroclass.evaluation.metrics import ClassMetrics, Metrics
 from pycroclass.evaluation.operating import OperatingMetrics, OperatingPoint
 from pycroclass.evaluation.predictions import Predictions
@@ -70,6 +71,7 @@ def _restored(content: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "calibration": _reliability(content["calibration"]),
         "provenance": content["provenance"],
+        "gaps": {name: Gap(**{**found, "interval": Interval(**found["interval"])}) for name, found in content["gaps"].items()},
     }
 
 

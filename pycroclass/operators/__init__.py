@@ -2,10 +2,13 @@
 
 from pycroclass.operators.background import RadialMedian, SubtractBackground
 from pycroclass.operators.bin import Bin
+from pycroclass.operators.calibrate import IsotonicScale, TemperatureScale
 from pycroclass.operators.cast import Cast
 from pycroclass.operators.crop import Crop, Pad
+from pycroclass.operators.decide import ClassThreshold, SureClass
 from pycroclass.operators.detector import Flatfield, SubtractDark
 from pycroclass.operators.gaussian_blur import GaussianBlur
+from pycroclass.operators.grad_cam import GradCAM
 from pycroclass.operators.label import Argmax, Threshold
 from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
@@ -25,11 +28,14 @@ __all__ = [
     "Argmax",
     "Bin",
     "Cast",
+    "ClassThreshold",
     "Classify",
     "Clip",
     "Crop",
     "Flatfield",
     "GaussianBlur",
+    "GradCAM",
+    "IsotonicScale",
     "Log1p",
     "MaskPixels",
     "Median",
@@ -47,6 +53,8 @@ __all__ = [
     "SubtractBackground",
     "SubtractDark",
     "SumMask",
+    "SureClass",
+    "TemperatureScale",
     "Threshold",
     "VirtualDetector",
     "ZScore",
