@@ -12,21 +12,29 @@ import torch
 _lock: Final = threading.Lock()
 _before: Final[list[int]] = []
 """For each task that runs now, the number of threads that the first of them found."""
+_of_thread: Final = threading.local()
+
+torch.get_num_threads()  # a thread keeps the count that the process has when it is first asked for: here before any task
 
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """One thread for torch within tasks: they already run on all cores, and equal thread counts give equal bits.
 
-    The count belongs to the process: the first task that begins sets it, the last one that ends puts it back.
+    Each thread has a count of its own, and a new one begins with the count that was set last in any other. So each task sets that of its
+    thread, and puts back what was found while no task ran.
     """
+    if getattr(_of_thread, "is_inside", False):
+        yield
+        return
     with _lock:
-        _before.append(_before[0] if _before else torch.get_num_threads())
+        found = torch.get_num_threads()
+        _before.append(_before[0] if _before else found)
         torch.set_num_threads(1)
+    _of_thread.is_inside = True
     try:
         yield
     finally:
+        _of_thread.is_inside = False
         with _lock:
-            n_threads = _before.pop()
-            if not _before:
-                torch.set_num_threads(n_threads)
+            torch.set_num_threads(_before.pop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -46,3 +47,24 @@ def test_an_error_puts_them_back() -> None:
     with pytest.raises(RuntimeError), single_threaded():
         raise RuntimeError
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_every_thread_has_its_count_back_and_so_have_new_ones() -> None:
+    """B is made while A is busy, and is busy alone at last: neither may leave one thread to itself or to others."""
+    with ThreadPoolExecutor(1) as a, ThreadPoolExecutor(1) as b:
+        both = threading.Barrier(2)
+        first = [pool.submit(_task, both) for pool in (a, b)]
+        assert [future.result() for future in first] == [1, 1]
+        for pool in (a, b):
+            assert pool.submit(_task).result() == 1
+        counts = [pool.submit(torch.get_num_threads).result() for pool in (a, b)]
+    with ThreadPoolExecutor(1) as new:
+        assert [*counts, new.submit(torch.get_num_threads).result()] == [2, 2, 2]
+
+
+def _task(both: threading.Barrier | None = None) -> int:
+    with single_threaded():
+        if both is not None:
+            both.wait(timeout=10)
+        return torch.get_num_threads()
