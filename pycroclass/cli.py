@@ -1,4 +1,4 @@
-"""The command line: ``pycroclass info | plan | run | pack | train | replay | formats | demo``."""
+"""The command line: ``pycroclass info | plan | run | pack | train | evaluate | report | replay | formats | demo``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rich.table import Column, Table
 
 from pycroclass._version import __version__
 from pycroclass.errors import ParameterError, PycroclassError, WriteError
+from pycroclass.evaluation_commands import app as evaluation_app
+from pycroclass.training_command import app as training_app
 
 if TYPE_CHECKING:
     import distributed
@@ -41,6 +43,9 @@ Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pi
 Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+
+app.add_typer(training_app)
+app.add_typer(evaluation_app)
 
 
 def _version(asked: bool) -> None:
@@ -167,44 +172,6 @@ def pack(file: Path, output: Path, overwrite: Overwrite = False) -> None:
     from pycroclass.writers import pack as pack_file
 
     out.print(f"wrote {pack_file(file, output, overwrite=overwrite)}", highlight=False, markup=False, soft_wrap=True)
-
-
-@app.command()
-def train(
-    data: Annotated[
-        list[str], typer.Argument(help="A folder with one folder of images for each class, or files with labels, such as runs.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write: a .safetensors file.")],
-    preprocessing: Annotated[Path | None, typer.Option(help="Recipe of operators that run before the network.")] = None,
-    architecture: Annotated[str, typer.Option(help="A registered network.")] = "resnet_small",
-    key: Key = None,
-    labels: Annotated[str | None, typer.Option(help="Dataset that holds the labels; 'label' where there is one.")] = None,
-    size: Size = None,
-    fit: Fit = None,
-    epochs: int = 20,
-    seed: int = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Train a network on labelled images or spectra and save it as a bundle."""
-    from pycroclass.api import concatenate
-    from pycroclass.estimators import NetworkClassifier
-    from pycroclass.readers import read
-    from pycroclass.recipe import Recipe
-    from pycroclass.training import train as train_network
-
-    if output.exists() and not overwrite:
-        raise WriteError(f"{output} exists already; choose another name or say --overwrite")
-    found = {path: read(path, size=size, fit=fit) for path in data}  # type: ignore[arg-type]  # checked there
-    runs = [_choose(path, key, datasets)[1] for path, datasets in found.items()]
-    label = labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
-    truth = concatenate([_choose(path, label, datasets)[1] for path, datasets in found.items()]) if label else None
-    pipeline = Recipe.load(preprocessing).pipeline if preprocessing else None
-    classifier = NetworkClassifier(architecture=architecture, epochs=epochs, seed=seed)
-    bundle = train_network(runs, classifier, preprocessing=pipeline, labels=truth)
-    bundle.save(output, overwrite=overwrite)
-    out.print(f"{output}: classes {', '.join(bundle.classes)}")
-    for name, value in bundle.metrics.items():
-        out.print(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}", highlight=False)
 
 
 @app.command()

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sidpy
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pycroclass import engine
+from pycroclass.augmentation import Augmentation, Chance, augmented, mixed
 from pycroclass.errors import AxisError
+from pycroclass.estimators import NetworkClassifier
+from pycroclass.operator import Composable, Pipeline
+from pycroclass.passes import Passes
 from pycroclass.profile import Phase
 from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
@@ -40,6 +46,59 @@ def thumbnails(datasets: Mapping[str, sidpy.Dataset]) -> Figure:
         draw(axes, dataset)
         axes.set_title(name, fontsize=8, wrap=True, parse_math=False)
     return figure
+
+
+def gallery(
+    dataset: sidpy.Dataset,
+    classifier: NetworkClassifier,
+    *,
+    preprocessing: Composable | None = None,
+    n_items: int = 4,
+    n_versions: int = 6,
+) -> Figure:
+    """What a network sees of some items while it learns: each as it is, then as augmentation may change it.
+
+    Look at it before a long training. Where a person could not tell the class any more, a network cannot either.
+
+    Parameters
+    ----------
+    dataset : sidpy.Dataset
+    classifier : NetworkClassifier
+        Its augmentation, and its seed.
+    preprocessing : Operator or Pipeline, optional
+        As for `pycroclass.train`.
+    n_items, n_versions : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    lazy, spec = next(iter(engine.run(Pipeline(preprocessing.steps() if preprocessing else ()), *unwrap(dataset)).values()))
+    data = Passes.over(lazy, spec, classifier.domain, classifier.axes, nonfinite="mask")
+    items = torch.from_numpy(data.sample(n_items, classifier.seed)).float()
+    settings = Augmentation.of(classifier.augmentation)
+    chance = Chance((classifier.seed, 0), items.device)
+    labels = torch.zeros(len(items), dtype=torch.int64)
+    versions = [items, *(mixed(augmented(items, settings, chance), labels, settings, chance)[0] for _ in range(n_versions))]
+    figure = Figure(figsize=(1.6 * len(versions), 1.7 * len(items) + 0.3), layout="constrained")
+    panels = figure.subplots(len(items), len(versions), squeeze=False)
+    for column, version in enumerate(versions):
+        panels[0, column].set_title("as it is" if column == 0 else f"version {column}", fontsize=8)
+        for row, item in enumerate(version):
+            _small(panels[row, column], item.numpy(), items[row].numpy())
+    return figure
+
+
+def _small(axes: Axes, item: npt.NDArray[Any], original: npt.NDArray[Any]) -> None:
+    """One item without ticks, in the range of the original."""
+    low, high = np.percentile(original, (1, 99))
+    axes.set(xticks=(), yticks=())
+    if item.ndim == 1:
+        axes.plot(item, lw=0.7)
+        axes.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
+    else:
+        shown = np.clip((item - low) / max(high - low, 1e-30), 0, 1).transpose(1, 2, 0)
+        axes.imshow(shown if len(item) == 3 else shown.mean(2), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def phases(spent: Mapping[Phase, float], elapsed: float, n_threads: int) -> Figure:

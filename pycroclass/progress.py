@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from pycroclass.batch import Advanced, Event, Failed, Finished, Started, Summary
 from pycroclass.class_counts import Counts
+from pycroclass.estimators.session import Progress as TrainingProgress
 
 AGAIN: Final = "run the same command again to go on"
 _LINE_EVERY: Final = 60.0
@@ -101,6 +102,51 @@ class Spoken:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+class TrainingBar:
+    """How far a training is: a bar for the epoch in hand where there is a terminal, else a line each minute.
+
+    Parameters
+    ----------
+    err : Console
+    is_quiet : bool
+        Say nothing.
+    """
+
+    def __init__(self, err: Console, *, is_quiet: bool) -> None:
+        self._err = err
+        self._has_bar = err.is_terminal and not is_quiet
+        self._has_lines = not err.is_terminal and not is_quiet
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=err,
+            transient=True,
+        )
+        self._bar = self._bars.add_task("reading", total=None, state="")
+        self._result = ""
+        self._next_line = time.monotonic() + _LINE_EVERY
+
+    def __enter__(self) -> Self:
+        if self._has_bar:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        """Show it."""
+        epoch = f"epoch {progress.epoch} of {progress.n_epochs}"
+        result = "" if progress.result is None else _result(progress.result)
+        if self._has_bar:
+            self._result = result or self._result
+            self._bars.update(self._bar, description=epoch, completed=progress.n_done, total=progress.n_items, state=self._result)
+        elif self._has_lines and result and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_EVERY
+            self._err.print(f"{epoch}: {result}", markup=False, highlight=False, soft_wrap=True)
+
+
 class JsonLines:
     """One JSON object on each line, progress at most once a second."""
 
@@ -144,6 +190,10 @@ class JsonLines:
             line |= part
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+
+def _result(epoch: Mapping[str, Any]) -> str:
+    return f"validation loss {epoch['validation_loss']:.4f}, balanced accuracy {epoch['balanced_accuracy']:.4f}"
 
 
 def _paths(event: Started | Failed) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pycroclass.operator import Composable, Items, Operator, register, set_field
+from pycroclass.operator import Composable, Items, register, set_field
 from pycroclass.spec import Domain, Spec
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ class Estimator(Composable, ABC):
             set_field(self, "axes", (self.axes,) if isinstance(self.axes, str) else tuple(self.axes))
 
     @abstractmethod
-    def fit(self, data: Data, spec: Spec) -> Operator:
-        """Learn from items of ``spec`` (core axes only; an image always has its channel axis where the domain is IMAGE)."""
+    def fit(self, data: Data, spec: Spec) -> Composable:
+        """Learn an operator, or a pipeline of them, from items of ``spec`` (core axes only; an image always has its channel axis where the
+        domain is IMAGE)."""
 
 
 def hash_uniform(index: npt.NDArray[np.int64], seed: int, stream: int = 0) -> npt.NDArray[np.float64]:

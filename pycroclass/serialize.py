@@ -10,6 +10,7 @@ import importlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
@@ -131,6 +132,8 @@ def _encode(value: Any, arrays: Arrays) -> Any:
             return {str(key): _encode(item, arrays) for key, item in value.items()}
         case None | bool() | int() | float() | str():
             return value
+        case _ if is_dataclass(value):  # a group of parameters, which its owner takes as names and values
+            return {field.name: _encode(getattr(value, field.name), arrays) for field in fields(value)}
     raise RecipeError(f"a parameter of type {type(value).__name__} cannot be written as JSON: {value!r}")
 
 

@@ -19,9 +19,11 @@ from pycroclass.api import concatenate, run
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError, PycroclassError
 from pycroclass.estimators.classifier import NetworkClassifier
+from pycroclass.estimators.session import Session
 from pycroclass.item_spec import ItemSpec
 from pycroclass.operator import Composable, Pipeline
 from pycroclass.passes import Nonfinite, Passes
+from pycroclass.per_item import column
 from pycroclass.serialize import to_dict
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
@@ -29,7 +31,7 @@ from pycroclass.stage import Execution, plan
 
 log = logging.getLogger(__name__)
 
-_VERSIONED: Final = ("torch", "lightning", "numpy", "scikit-learn")
+_VERSIONED: Final = ("torch", "lightning", "kornia", "numpy", "scikit-learn")
 
 
 def train(
@@ -38,9 +40,10 @@ def train(
     *,
     preprocessing: Composable | None = None,
     labels: npt.ArrayLike | sidpy.Dataset | None = None,
-    groups: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | str | None = None,
     nonfinite: Nonfinite = "refuse",
     execution: Execution | None = None,
+    session: Session | None = None,
 ) -> Bundle:
     """Train a network to tell the classes of a labelled dataset apart.
 
@@ -56,12 +59,15 @@ def train(
     labels : array of int or str, shape of the navigation axes (of all datasets together), optional
         Class of each item: its number (-1 is none) or its name. By default ``classifier.labels``, else ``metadata["labels"]`` of the
         dataset, as the reader of a folder per class gives them.
-    groups : array, shape of the navigation axes, optional
-        Items of one group (a run, a sample, a patient) go to the same side of the validation split.
+    groups : array, shape of the navigation axes, or str, optional
+        Items of one group (a run, a sample, a patient) go to the same side of the validation split; or the name of the column that says
+        so, such as ``"plate"``, see `pycroclass.per_item.column`.
     nonfinite : {"refuse", "mask"}
         Whether an item with NaN or inf, after preprocessing, is an error or left out.
     execution : Execution, optional
         Device and block sizes of the preprocessing.
+    session : Session, optional
+        Checkpoint, time limit, log and progress; never what is learned.
 
     Returns
     -------
@@ -86,17 +92,21 @@ def train(
     shape = tuple(axis.size for axis in meaning.axes if axis.name not in core)
     classifier = _labelled(classifier, prepared, labels, groups, shape)
     data = Passes.over(lazy, meaning, classifier.domain, classifier.axes, nonfinite=nonfinite, execution=execution)
-    learned = classifier.learn(data, data.item)
+    about = {
+        "preprocessing": to_dict(Pipeline(steps))[0],
+        "sources": [provenance_of(one).digested("sampled").to_dict() for one in runs],
+    }
+    learned = classifier.learn(data, data.item, session, about)
     n_left_out = data.n_total - learned.training["n_usable"]
     if n_left_out:
         log.warning("%d of %d items of %r hold NaN or inf and are left out", n_left_out, data.n_total, prepared.title)
     return Bundle(
-        pipeline=Pipeline((*steps, learned.operator)),
+        pipeline=Pipeline((*steps, *learned.pipeline)),
         item=_item(Pipeline(steps), spec, meaning, core),
         classes=classifier.classes,
         training={
             "classifier": to_dict(classifier)[0],
-            "sources": [provenance_of(one).digested("sampled").to_dict() for one in runs],
+            "sources": about["sources"],
             "n_nonfinite": n_left_out,
             "versions": {"python": platform.python_version(), "pycroclass": __version__, **{name: version(name) for name in _VERSIONED}},
             **learned.training,
@@ -131,6 +141,8 @@ def _labelled(classifier: NetworkClassifier, dataset: sidpy.Dataset, labels: Any
         raise DataError(f"labels must be whole numbers or names, got {values.dtype}")
     classes = classes or tuple(str(number) for number in range(int(values.max(initial=-1)) + 1))
     changes: dict[str, Any] = {"labels": values, "classes": classes}
+    if isinstance(groups, str):
+        groups = column(dataset, groups)
     if groups is not None:
         changes["groups"] = np.unique(_one_each("groups", groups, shape), return_inverse=True)[1]
     return replace(classifier, **changes)

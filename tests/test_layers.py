@@ -24,7 +24,7 @@ LAYERS = [
     {"training", "replay", "recipe", "pictures", "evaluation"},
     {"earlier", "cluster", "class_counts", "reporting"},
     {"batch"},
-    {"planning", "demo", "progress", "training_recipe"},
+    {"planning", "demo", "progress", "evaluation_commands", "training_recipe", "training_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -52,6 +52,7 @@ RIM = {
     "splitting",
     "leakage",
     "reporting",
+    "evaluation_commands",
     "training_recipe",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster"} | RIM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from dataclasses import replace
@@ -17,7 +18,7 @@ import torch
 from pycroclass.api import classify, fit
 from pycroclass.bundle import Bundle
 from pycroclass.errors import AxisError, BundleError, DataError, ParameterError
-from pycroclass.estimators._fitting import dihedral
+from pycroclass.estimators import Balance, Optimisation
 from pycroclass.estimators._split import is_validation
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.operators import Crop, Log1p
@@ -95,7 +96,7 @@ def test_record(bundle: Bundle) -> None:
     assert np.sum(bundle.metrics["validation"]["confusion"]) == 22
     (step,) = training["classifier"]
     assert step["NetworkClassifier"]["seed"] == 0
-    assert set(training["versions"]) == {"python", "pycroclass", "torch", "lightning", "numpy", "scikit-learn"}
+    assert set(training["versions"]) == {"python", "pycroclass", "torch", "lightning", "kornia", "numpy", "scikit-learn"}
     assert [source["verb"] for source in training["sources"]] == ["given"]
 
 
@@ -230,15 +231,6 @@ def test_diverging_training_is_an_error() -> None:
         train(frames()[0], replace(SMALL, learning_rate=1e30, epochs=3))
 
 
-def test_dihedral_gives_each_of_the_eight_images() -> None:
-    image = torch.arange(9.0).reshape(1, 1, 3, 3)
-    results = dihedral(image.expand(200, 1, 3, 3), torch.Generator().manual_seed(0))
-    turned = [torch.rot90(i, k, (-2, -1)) for i in (image, image.flip(-1)) for k in range(4)]
-    assert {tuple(r.ravel().tolist()) for r in results} == {tuple(t.ravel().tolist()) for t in turned}
-    wide = dihedral(torch.rand(50, 2, 3, 5), torch.Generator().manual_seed(0))
-    assert wide.shape == (50, 2, 3, 5)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_split_is_of_the_asked_size_with_all_classes(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -250,3 +242,52 @@ def test_split_is_of_the_asked_size_with_all_classes(seed: int) -> None:
     held = is_validation(labels, groups, fraction=0.2, seed=seed, classes=("a", "b", "c"))
     assert not set(groups[held]) & set(groups[~held])
     assert len(set(labels[held])) == len(set(labels[~held])) == 3
+
+
+def test_record_says_what_was_done() -> None:
+    classifier = replace(
+        SMALL,
+        epochs=1,
+        baselines=True,
+        balance={"method": "logits", "prior": {"spots": 1, "blank": 9}},  # type: ignore[arg-type]  # as a recipe has it
+        augmentation={"preset": "dihedral", "noise": 0.1},
+    )
+    training = train(frames()[0], classifier).training
+    assert training["balance"] == {"method": "logits", "prior": {"blank": 0.9, "spots": 0.1}}
+    assert training["augmentation"] == {"flip": True, "turn": True, "noise": 0.1}
+    assert training["split"] == {"fraction": 0.25, "seed": 0, "by_group": False}
+    assert training["baselines"].keys() == {"total intensity", "logistic regression", "linear SVM", "kernel SVM", "random forest"}
+    assert training["baselines"]["random forest"]["n_training"] == sum(training["counts"]["training"].values())
+    assert json.loads(json.dumps(training)) == training
+
+
+@pytest.mark.parametrize("method", ["weights", "sampler", "logits"])
+def test_where_items_say_nothing_the_answer_is_the_stated_prior(method: str) -> None:
+    dataset, labels = frames()
+    shuffled = np.random.default_rng(0).permutation(labels)
+    classifier = replace(SMALL, epochs=2, learning_rate=1e-3, balance=Balance(method, {"blank": 9, "spots": 1}))  # type: ignore[arg-type]
+    probability = classify(dataset, train(dataset, classifier, labels=shuffled))["probability"].compute()
+    assert probability[:, 1].mean() == pytest.approx(0.1, abs=0.06)
+
+
+@pytest.mark.parametrize("method", ["none", "weights", "sampler", "logits"])
+def test_learns_with_each_balance_and_augmentation(method: str) -> None:
+    classifier = replace(SMALL, balance=Balance(method), augmentation="diffraction")  # type: ignore[arg-type]
+    assert train(frames()[0], classifier).metrics["validation"]["balanced_accuracy"] > 0.85
+
+
+def test_groups_by_the_name_of_a_column() -> None:
+    dataset, _ = frames()
+    dataset.metadata = {**dataset.metadata, "items": {"plate": np.repeat(["a", "b", "c", "d", "e"], 18).tolist()}}
+    training = train(dataset, replace(SMALL, epochs=1), groups="plate").training
+    assert len(training["validation_groups"]) == 1
+    assert training["split"]["by_group"]
+    with pytest.raises(ParameterError, match="no column 'well'"):
+        train(dataset, SMALL, groups="well")
+
+
+def test_half_precision_asks_for_a_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ParameterError, match="float16"):
+        train(frames()[0], replace(SMALL, optimisation=Optimisation(precision="float16")))

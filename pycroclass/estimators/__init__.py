@@ -6,17 +6,24 @@ from pycroclass.estimators.kmeans import KMeans, NearestCentre
 from pycroclass.estimators.pca import PCA
 from pycroclass.estimators.projection import Project, Reconstruct
 from pycroclass.estimators.scaling import PercentileScale, Scale, StandardizeData, StandardizeFeatures
+from pycroclass.estimators.session import Progress, Session
+from pycroclass.estimators.settings import Balance, Optimisation, Transfer
 
 __all__ = [
     "PCA",
+    "Balance",
     "DefectMask",
     "KMeans",
     "NearestCentre",
     "NetworkClassifier",
+    "Optimisation",
+    "Progress",
     "PercentileScale",
     "Project",
     "Reconstruct",
     "Scale",
+    "Session",
     "StandardizeData",
     "StandardizeFeatures",
+    "Transfer",
 ]

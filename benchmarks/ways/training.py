@@ -1,0 +1,89 @@
+"""Training by the package, and by a loop as one writes it; both return the validation loss of each epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import pycroclass as pc
+from pycroclass.estimators._split import is_validation
+from pycroclass.networks import architecture as architecture_of
+
+Losses = Callable[[], list[float]]
+_CLASSES = ("a", "b", "c")
+_RATE = 1e-3
+_SEED = 0
+
+
+def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int) -> Losses:
+    """`NetworkClassifier`, given the tensors."""
+    items, labels = _items(shape, n)
+    settings = pc.NetworkClassifier(
+        architecture, labels=labels.numpy(), classes=_CLASSES, epochs=epochs, batch_size=batch, learning_rate=_RATE, seed=_SEED
+    )
+    spec = pc.Spec(tuple(pc.Axis(f"axis_{i}", size) for i, size in enumerate(shape)), np.dtype(np.float32))
+
+    def work() -> list[float]:
+        return [epoch["validation_loss"] for epoch in settings.learn(_Resident(items), spec).training["history"]]  # type: ignore[arg-type]
+
+    return work
+
+
+def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int) -> Losses:
+    """Forward, backward, step; after each epoch the validation."""
+    items, labels = _items(shape, n)
+    size = {"length": shape[0]} if len(shape) == 1 else {"n_channels": shape[0]}
+
+    def work() -> list[float]:
+        held = is_validation(labels.numpy(), None, fraction=0.2, seed=_SEED, classes=_CLASSES)
+        training, validation = np.flatnonzero(~held), np.flatnonzero(held)
+        torch.manual_seed(_SEED)
+        module = architecture_of(architecture).build({"n_classes": len(_CLASSES), **size})
+        optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        counts = torch.bincount(labels[training])
+        weight = counts.sum() / (len(counts) * counts)
+        losses = []
+        for epoch in range(epochs):
+            module.train()
+            order = np.random.default_rng((_SEED, epoch)).permutation(training)
+            for some in np.array_split(order, math.ceil(len(order) / batch)):
+                optimizer.zero_grad()
+                F.cross_entropy(module(items[some]), labels[some], weight).backward()
+                optimizer.step()
+            schedule.step()
+            losses.append(_validate(module, items[validation], labels[validation], batch))
+        return losses
+
+    return work
+
+
+def _validate(module: torch.nn.Module, items: torch.Tensor, labels: torch.Tensor, batch: int) -> float:
+    """Mean over the classes of the mean loss of each."""
+    module.eval()
+    with torch.inference_mode():
+        logits = torch.cat([module(part) for part in items.split(batch)])
+        losses = F.cross_entropy(logits, labels, reduction="none")
+    return float(torch.stack([losses[labels == c].mean() for c in range(len(_CLASSES))]).mean())
+
+
+def _items(shape: Sequence[int], n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % len(_CLASSES)
+    items = rng.normal(size=(n, *shape)).astype(np.float32) + 0.1 * labels.reshape(-1, *(1,) * len(shape)).astype(np.float32)
+    return torch.from_numpy(items), torch.from_numpy(labels)
+
+
+class _Resident:
+    """Tensors as `pycroclass.reduction.Data`."""
+
+    def __init__(self, items: torch.Tensor) -> None:
+        self._items = items
+
+    def blocks(self, seed: int | None = None) -> Iterator[tuple[torch.Tensor, Any]]:
+        yield self._items, pc.Items(np.arange(len(self._items)))

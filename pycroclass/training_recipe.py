@@ -1,0 +1,166 @@
+"""Recipes for training: which data, what is done to them, which network, as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import sidpy
+import yaml
+
+from pycroclass.api import concatenate
+from pycroclass.batch import choose
+from pycroclass.bundle import Bundle
+from pycroclass.errors import ParameterError, RecipeError, WriteError
+from pycroclass.estimators import NetworkClassifier, Session
+from pycroclass.operator import Pipeline, set_field
+from pycroclass.passes import Nonfinite
+from pycroclass.readers import read
+from pycroclass.serialize import from_dict
+from pycroclass.stage import Execution
+from pycroclass.training import train
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How to make a bundle from labelled files.
+
+    Parameters
+    ----------
+    data : tuple of str
+        A folder with one folder of images for each class, a table, or files with labels, such as runs.
+    classifier : NetworkClassifier
+        In YAML its parameters by name.
+    preprocessing : Pipeline, optional
+        Operators that become part of the bundle.
+    output : str, optional
+        The bundle to write.
+    dataset : str, optional
+        Key of the dataset in each file, where there are several.
+    labels : str, optional
+        Key of the dataset that holds the labels; by default ``label`` where there is one.
+    groups : str, optional
+        Column of the items that keeps items together in the split, such as ``plate``.
+    size, fit : int, str, optional
+        Bring images to this size, and how, as `pycroclass.read` does.
+    nonfinite : {"refuse", "mask"}
+
+    Raises
+    ------
+    RecipeError
+        If there are no data.
+
+    Examples
+    --------
+    >>> recipe = TrainingRecipe.from_dict({"data": "drops", "groups": "plate", "classifier": {"augmentation": "drop"}})
+    >>> recipe.classifier.augmentation.cutout
+    0.25
+    """
+
+    data: tuple[str, ...]
+    classifier: NetworkClassifier = field(default_factory=NetworkClassifier)
+    preprocessing: Pipeline | None = None
+    output: str | None = None
+    dataset: str | None = None
+    labels: str | None = None
+    groups: str | None = None
+    size: int | None = None
+    fit: str | None = None
+    nonfinite: Nonfinite = "refuse"
+
+    def __post_init__(self) -> None:
+        set_field(self, "data", (self.data,) if isinstance(self.data, str) else tuple(str(path) for path in self.data))
+        if not self.data:
+            raise RecipeError("a training needs data: a folder per class, a table, or files with labels")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The recipe of a YAML file; paths in it are relative to it.
+
+        Raises
+        ------
+        RecipeError
+            If the file is no YAML, or says something that a recipe for training does not know.
+        """
+        path = Path(path)
+        try:
+            recipe = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from error
+        return recipe._beside(path.parent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The recipe of its JSON."""
+        known = [each.name for each in fields(cls)]
+        if not isinstance(data, Mapping) or "data" not in data:
+            raise RecipeError(f"a recipe for training has data and knows {', '.join(known)}; got {data!r}")
+        if unknown := [str(name) for name in data if name not in known]:
+            raise RecipeError(f"a recipe for training knows {', '.join(known)}; not {', '.join(unknown)}")
+        values = dict(data)
+        if "preprocessing" in values:
+            values["preprocessing"] = from_dict(values["preprocessing"])
+        (values["classifier"],) = from_dict([{"NetworkClassifier": values.get("classifier") or {}}])
+        return cls(**values)
+
+    def _beside(self, folder: Path) -> Self:
+        """The same with its paths relative to a folder."""
+        transfer = self.classifier.transfer
+        if transfer is not None and (folder / transfer.source).exists():
+            transfer = replace(transfer, source=str(folder / transfer.source))
+        return replace(
+            self,
+            data=tuple(str(folder / path) for path in self.data),
+            output=self.output and str(folder / self.output),
+            classifier=replace(self.classifier, transfer=transfer),
+        )
+
+    def read(self) -> tuple[list[sidpy.Dataset], sidpy.Dataset | None]:
+        """The datasets, and the labels where they are a dataset of their own; lazy."""
+        found = {path: read(path, size=self.size, fit=self.fit) for path in self.data}  # type: ignore[arg-type]  # checked there
+        runs = [choose(path, self.dataset, datasets)[1] for path, datasets in found.items()]
+        label = self.labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
+        truth = concatenate([choose(path, label, datasets)[1] for path, datasets in found.items()]) if label else None
+        return runs, truth
+
+    def make(self, session: Session | None = None, *, overwrite: bool = False, restart: bool = False) -> tuple[Path, Bundle]:
+        """Train and save the bundle; the same call goes on with a training that was cut off, from the checkpoint beside the output.
+
+        Raises
+        ------
+        ParameterError
+            If the recipe has no output.
+        WriteError
+            If the output exists, is not to be overwritten, and is not that of a training that was cut off.
+        """
+        if self.output is None:
+            raise ParameterError("where to? Say --output BUNDLE.safetensors, or output: in the recipe")
+        path = Path(self.output)
+        checkpoint = path.with_name(f"{path.name}.checkpoint")
+        if restart:
+            checkpoint.unlink(missing_ok=True)
+        if path.exists() and not overwrite and not checkpoint.exists():
+            raise WriteError(f"{path} exists already; choose another name or say --overwrite")
+        bundle = self.train(session=replace(session or Session(), checkpoint=checkpoint))
+        bundle.save(path, overwrite=True)
+        if bundle.training.get("stopped") != "max_seconds":
+            checkpoint.unlink(missing_ok=True)
+        return path, bundle
+
+    def train(self, *, session: Session | None = None, execution: Execution | None = None) -> Bundle:
+        """Read, train, and give the bundle; it is not saved yet. See `pycroclass.train` for errors."""
+        runs, truth = self.read()
+        return train(
+            runs if len(runs) > 1 else runs[0],
+            self.classifier,
+            preprocessing=self.preprocessing,
+            labels=truth,
+            groups=self.groups,
+            nonfinite=self.nonfinite,
+            execution=execution,
+            session=session,
+        )

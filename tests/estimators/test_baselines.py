@@ -1,0 +1,93 @@
+"""Baselines: each sees what it is for, and nothing that it should not."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from plain_data import PlainData
+from skimage.feature import hog
+
+from pycroclass.estimators import baselines
+from pycroclass.estimators._batches import LabelledItems
+from pycroclass.estimators.baselines import score_baselines
+
+N = 120
+LABELS = np.arange(N) % 2
+
+
+def scores(values: npt.NDArray[np.float32]) -> dict[str, float]:
+    items = LabelledItems.over(PlainData(values), LABELS, 1 << 30)
+    found = score_baselines(items, np.arange(0, N - 40), np.arange(N - 40, N), ("a", "b"), seed=0)
+    assert {score["n_training"] for score in found.values()} == {N - 40}
+    return {name: score["balanced_accuracy"] for name, score in found.items()}
+
+
+def noise(*shape: int) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_brightness_is_seen_by_all() -> None:
+    found = scores(noise(N, 1, 20, 22) + LABELS[:, None, None, None].astype(np.float32))
+    assert set(found) == {"total intensity", "logistic regression", "linear SVM", "kernel SVM", "random forest"}
+    assert min(found.values()) == 1
+
+
+def test_direction_is_seen_by_all_but_total_intensity() -> None:
+    stripes = np.sin(np.arange(24) * 1.1)
+    values = noise(N, 1, 24, 24) + 1.5 * np.where(LABELS[:, None, None] == 1, stripes[:, None], stripes[None, :])[:, None].astype(
+        np.float32
+    )
+    found = scores(values - values.mean((1, 2, 3), keepdims=True))
+    assert found.pop("total intensity") < 0.7
+    assert min(found.values()) > 0.95
+
+
+def test_spectra_and_labels_without_meaning() -> None:
+    peak = np.exp(-(((np.arange(200) - np.where(LABELS == 1, 60, 120)[:, None]) / 8) ** 2)).astype(np.float32)
+    assert scores(0.3 * noise(N, 200) + 3 * peak)["linear SVM"] == 1
+    assert max(scores(noise(N, 200)).values()) < 0.75
+
+
+def test_local_binary_patterns_equal_their_plain_twin() -> None:
+    image = np.random.default_rng(0).integers(0, 9, (1, 12, 15)).astype(np.float32)
+    padded = np.pad(image[0], 1, mode="edge")
+    found = baselines._binary_patterns(torch.from_numpy(image)).numpy()[0]
+    ring = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
+    counts = np.zeros(10)
+    for row in range(12):
+        for column in range(15):
+            bits = [padded[row + 1 + dy, column + 1 + dx] >= image[0, row, column] for dy, dx in ring]
+            n_changes = sum(bits[i] != bits[i - 1] for i in range(8))
+            counts[sum(bits) if n_changes <= 2 else 9] += 1
+    np.testing.assert_allclose(found, counts / counts.sum(), rtol=1e-6)
+    assert baselines._binary_patterns(torch.zeros(1, 12, 15)).numpy()[0].tolist() == [0.0] * 8 + [1.0, 0.0]
+
+
+def test_oriented_gradients_agree_with_scikit_image() -> None:
+    y, x = np.mgrid[:64, :64].astype(np.float32)
+    images = np.stack([np.sin(0.3 * x), np.sin(0.3 * y), np.sin(0.2 * (x + y)), np.hypot(y - 32, x - 32)])
+    ours = baselines._oriented_gradients(torch.from_numpy(images)).numpy().reshape(4, 9, 8, 8)
+    for image, mine in zip(images, ours, strict=True):
+        theirs = hog(image, pixels_per_cell=(8, 8), cells_per_block=(1, 1), feature_vector=False, block_norm="L2")[:, :, 0, 0]
+        inner = (slice(1, 7), slice(1, 7))
+        np.testing.assert_array_equal(mine.transpose(1, 2, 0)[inner].argmax(-1) % 9, theirs[inner].argmax(-1) % 9)
+
+
+def test_radial_profile_of_a_ring() -> None:
+    y, x = np.mgrid[:61, :61] - 30.0
+    radius = np.hypot(y, x)
+    profile = baselines._radial_profile(torch.from_numpy(((radius > 14) & (radius < 16)).astype(np.float32))[None]).numpy()[0]
+    assert profile.argmax() == pytest.approx(15 / np.hypot(30, 30) * 24, abs=1)
+    constant = baselines._radial_profile(torch.full((1, 9, 14), 3.0)).numpy()[0]
+    assert set(constant.round(5)) <= {0.0, 3.0}
+
+
+def test_of_many_items_some_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_MOST_ITEMS", 30)
+    values = noise(N, 1, 10, 10) + LABELS[:, None, None, None]
+    items = LabelledItems.over(PlainData(values.astype(np.float32), cuts=(13, 50, 90)), LABELS, 1 << 10)  # in several pools
+    found = score_baselines(items, np.arange(80), np.arange(80, N), ("a", "b"), seed=0)
+    assert {score["n_training"] for score in found.values()} == {30}
+    assert found["total intensity"]["balanced_accuracy"] > 0.9
