@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import sidpy
+import torch
 
 from pycroclass import cluster
 from pycroclass.bundle import Bundle
@@ -137,7 +138,7 @@ class Failed:
     """A file could not be run."""
 
     job: Job
-    error: PycroclassError | OSError
+    error: Exception
 
 
 Event = Started | Advanced | Finished | Failed
@@ -240,7 +241,9 @@ def run_batch(
                 outcome = _File(recipe, job, settings, report, interrupt).run()
         except Stopped as stop:
             return Summary(tuple(finished), tuple(failed), tuple(todo[i:]), stop.signal)
-        except (PycroclassError, OSError) as error:
+        except Exception as error:  # whatever a plug-in or a library raises is the fault of this file alone
+            if not isinstance(error, PycroclassError | OSError):
+                log.warning("%s: an error that nobody expected", job.file, exc_info=error)
             failed.append(Failed(job, error))
             report(failed[-1])
             if settings.on_error == "stop" or _is_hopeless(error, client):
@@ -252,12 +255,12 @@ def run_batch(
 
 
 def _is_hopeless(error: BaseException, client: Any) -> bool:
-    """Whether the next file would fail for the same reason: no cluster, no room on the disk."""
+    """Whether the next file would fail for the same reason: no cluster, no room on the disk, a GPU that is lost to this process."""
     if isinstance(error, ClusterError) and client is not None and not cluster.is_alive(client):
         return True
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, torch.AcceleratorError) or (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)):
             return True
         cause = cause.__cause__
     return False

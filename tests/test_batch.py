@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from distributed import Client
 
 import pycroclass as pc
@@ -254,6 +255,23 @@ def test_poisoned_frames_have_no_label(batch: Runner, sources: list[str], tmp_pa
     assert summary.finished[0].counts["label"]["(none)"] == 2
     labels = next(value for key, value in values(tmp_path / "out" / "a.h5").items() if key.endswith("/label"))
     assert np.flatnonzero(labels == -1).tolist() == [4, 31]
+
+
+@pytest.mark.parametrize(
+    ("error", "done", "not_tried"), [(ValueError("dislikes this frame"), 2, 0), (torch.AcceleratorError("CUDA error"), 1, 1)], ids=repr
+)
+def test_an_error_that_nobody_expects(
+    batch: Runner, sources: list[str], error: Exception, done: int, not_tried: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(event: Event) -> None:
+        if isinstance(event, Started) and event.job.file == sources[1]:
+            raise error
+
+    summary, events = batch(SIMPLE, sources, break_down)
+    assert (len(summary.finished), len(summary.failed), len(summary.not_tried)) == (done, 1, not_tried)
+    assert of_kind(events, Failed)[0].error is error
+    assert "Traceback" in caplog.text
+    assert "break_down" in caplog.text
 
 
 def test_a_full_disk_ends_the_batch(batch: Runner, sources: list[str]) -> None:
