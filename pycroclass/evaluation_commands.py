@@ -1,0 +1,136 @@
+"""The commands ``pycroclass evaluate`` and ``pycroclass report``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pycroclass.errors import ParameterError, WriteError
+
+if TYPE_CHECKING:
+    import sidpy
+
+app = typer.Typer()
+out = Console()
+
+Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
+Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
+Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, as 'pycroclass train' writes it.")],
+    data: Annotated[list[str], typer.Argument(help="Labelled data that it has not seen: a folder for each class, a table, or files.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Evaluation to write, a .json file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Report to write, an .html file that opens in any browser.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Table of all numbers to write, a .parquet file.")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Column that says what items belong together, such as plate; without it each of several files is one."),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Dataset that holds the labels; 'label' where there is one.")] = None,
+    key: Key = None,
+    size: Size = None,
+    fit: Fit = None,
+    n_bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals.")] = 1000,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how good a bundle is on labelled data, in all and for each group, with intervals."""
+    from pycroclass.bundle import Bundle
+    from pycroclass.evaluation import evaluate as measure
+    from pycroclass.stage import Execution
+
+    for path in (output, report, table):
+        _refuse_existing(path, overwrite)
+    loaded = Bundle.load(bundle)
+    dataset, truth, of_file = _read(data, key, labels, size, fit)
+    execution = Execution(device=device)
+    found = measure(
+        loaded,
+        dataset,
+        labels=truth,
+        groups=groups or (of_file if len(data) > 1 else None),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+        execution=execution,
+    )
+    out.print(found.summary())
+    if output:
+        _said(found.save(output, overwrite=overwrite))
+    if table:
+        _said(found.to_parquet(table))
+    if report:
+        from pycroclass.reporting import report as write_report
+
+        _said(write_report(found, report, bundle=loaded, dataset=dataset, overwrite=overwrite))
+
+
+@app.command()
+def report(
+    evaluations: Annotated[list[Path], typer.Argument(help="What 'pycroclass evaluate' wrote; several are compared with the first.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report to write, an .html file.")],
+    bundle: Annotated[Path | None, typer.Option(help="What was evaluated: adds training, baselines and filters.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="What the first evaluation is of: adds pictures with Grad-CAM.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the report.")] = "How good is this classifier?",
+    key: Key = None,
+    size: Size = None,
+    fit: Fit = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write an evaluation as one HTML file that opens from disk, on a laptop or a phone."""
+    from pycroclass.bundle import Bundle
+    from pycroclass.evaluation import Evaluation
+    from pycroclass.reporting import report as write_report
+
+    _refuse_existing(output, overwrite)
+    if data and not bundle:
+        raise ParameterError("--data needs --bundle, which sorted them")
+    names = [path.stem for path in evaluations]
+    if len(set(names)) < len(names):
+        raise ParameterError(f"several evaluations need different file names, got {', '.join(names)}")
+    found = [Evaluation.load(path) for path in evaluations]
+    dataset = _read(data, key, None, size, fit)[0] if data else None
+    _said(
+        write_report(
+            dict(zip(names, found, strict=True)) if len(found) > 1 else found[0],
+            output,
+            bundle=Bundle.load(bundle) if bundle else None,
+            dataset=dataset,
+            title=title,
+            overwrite=overwrite,
+        )
+    )
+
+
+def _read(
+    data: Sequence[str], key: str | None, labels: str | None, size: int | None, fit: str | None
+) -> tuple[sidpy.Dataset, sidpy.Dataset | None, list[str]]:
+    """All items one behind the other, their labels where they are a dataset of their own, and the name of the file of each."""
+    from pycroclass.api import concatenate
+    from pycroclass.batch import choose
+    from pycroclass.readers import read
+
+    found = {path: read(path, size=size, fit=fit) for path in data}  # type: ignore[arg-type]  # checked there
+    runs = [choose(path, key, datasets)[1] for path, datasets in found.items()]
+    label = labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
+    truth = [choose(path, label, datasets)[1] for path, datasets in found.items()] if label else []
+    of_file = [Path(path).name for path, run in zip(found, runs, strict=True) for _ in range(run.shape[0])]
+    return concatenate(runs) if len(runs) > 1 else runs[0], concatenate(truth) if truth else None, of_file
+
+
+def _refuse_existing(path: Path | None, overwrite: bool) -> None:
+    """Before hours are spent."""
+    if path is not None and path.exists() and not overwrite:
+        raise WriteError(f"{path} exists already; choose another name or say --overwrite")
+
+
+def _said(path: Path) -> None:
+    out.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

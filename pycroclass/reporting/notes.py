@@ -1,0 +1,164 @@
+"""What a reader should know before believing the numbers: checked, and said in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pycroclass.bundle import Bundle
+from pycroclass.evaluation.evaluation import Evaluation
+from pycroclass.provenance import Provenance
+from pycroclass.reporting.parts import Note, counted, listed, number
+
+_FEW_GROUPS: Final = 10
+_FEW_ITEMS: Final = 30
+_LARGE_ECE: Final = 0.05
+_WEAK_GROUP: Final = 0.15
+_LARGE_GAP: Final = 0.03
+_SCORE: Final = "balanced_accuracy"
+
+
+def notes(evaluation: Evaluation, bundle: Bundle | None) -> list[Note]:
+    """Warnings first, then what is only worth knowing."""
+    found = [*_of_numbers(evaluation), *(_of_training(evaluation, bundle) if bundle else ())]
+    return sorted(found, key=lambda note: not note.is_warning)
+
+
+def _of_numbers(evaluation: Evaluation) -> Iterator[Note]:
+    pooled, groups = evaluation.pooled, evaluation.per_group
+    if not groups:
+        yield Note(
+            True,
+            "Groups are not known, so the intervals treat every item as independent. If several items come from one sample, plate or run, "
+            "they are too narrow: evaluate with groups.",
+        )
+    elif len(groups) < _FEW_GROUPS:
+        yield Note(
+            True, f"There are {len(groups)} groups only. An interval over so few is itself uncertain; more groups help, more items do not."
+        )
+    few = [f"{name} ({found.support})" for name, found in pooled.per_class.items() if found.support < _FEW_ITEMS]
+    if few:
+        yield Note(True, f"Few items of {listed(few)}: numbers of such a class hang on single items.")
+    if pooled.ece > _LARGE_ECE:
+        excess = sum(one.support * (one.confidence - one.accuracy) for one in evaluation.calibration.bins if one.support)
+        side = "higher" if excess > 0 else "lower"
+        yield Note(
+            True,
+            f"The confidence is no probability: it is {side} than the share of right answers, by {number(pooled.ece)} on average. "
+            "Calibrate before a threshold is put on it.",
+        )
+    weak = {
+        name: found.balanced_accuracy for name, found in groups.items() if found.balanced_accuracy < pooled.balanced_accuracy - _WEAK_GROUP
+    }
+    if weak:
+        names = [f"{name} ({number(value, 2)})" for name, value in sorted(weak.items(), key=lambda pair: pair[1])]
+        yield Note(True, f"Far below the rest: {listed(names, 4)}. Look at these before using the classifier on data like them.")
+    gap = evaluation.gaps.get(_SCORE)
+    if gap is not None and gap.difference > _LARGE_GAP:
+        sure = "" if gap.interval.low > 0 else ", though groups are too few to be sure"
+        yield Note(
+            True,
+            f"On groups that it has learned from it is better by {number(gap.difference)} in balanced accuracy{sure}. "
+            "For next week's data expect the lower number.",
+        )
+    if pooled.coverage < 1:
+        left = sum(pooled.uncertain)
+        yield Note(False, f"{counted(left, 'item')} of {counted(pooled.support, 'item')} were left uncertain; they count as not found.")
+    for what, why in (("n_unlabelled", "have no true class"), ("n_unanswered", "hold NaN or inf and got no answer")):
+        if n := evaluation.provenance.get(what):
+            yield Note(False, f"{counted(n, 'item')} {why} and are left out.")
+
+
+def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
+    training = bundle.training
+    evaluated = evaluation.provenance.get("bundle", {}).get("digest")
+    if folds := evaluation.provenance.get("folds"):
+        yield Note(
+            False,
+            f"{counted(len(folds), 'network')} judged these items, each those of groups that it had not seen "
+            f"({evaluation.provenance.get('protocol')}). The bundle described here is a further one, trained in the same way or not.",
+        )
+    elif evaluated is not None and evaluated != bundle.digest:
+        yield Note(True, "The bundle described here is not the one that was evaluated: their digests differ.")
+    yield from _of_data(evaluation.provenance.get("data"), training.get("sources", ()))
+    yield from _of_baselines(bundle)
+    history = training.get("history", ())
+    kept = kept_epoch(bundle)
+    if len(history) > 1 and kept == history[-1].get("epoch"):
+        yield Note(False, "The last epoch was the best one: the network was still learning, and more epochs may help.")
+    if training.get("stopped") == "max_seconds":
+        yield Note(True, f"The training ended for lack of time after {counted(len(history), 'epoch')}.")
+
+
+def _of_data(evaluated: Mapping[str, Any] | None, sources: Sequence[Mapping[str, Any]]) -> Iterator[Note]:
+    """Whether items may have been learned from and tested with; what was read and what was taken of it tell."""
+    shared = files_of(evaluated) & {file for source in sources for file in files_of(source)}
+    if evaluated in sources:
+        yield Note(True, "The evaluated data are those of the training: the network has learned from these very items.")
+    elif shared and not all(_is_part(record) for record in (evaluated, *sources)):
+        yield Note(
+            True,
+            f"{counted(len(shared), 'file')} of the evaluated data were read for the training too. "
+            "If the same items are on both sides, these numbers are too good.",
+        )
+    elif shared:
+        yield Note(
+            False,
+            "Training and evaluated items were taken from the same files, each its part. Whether parts resemble each other, because they "
+            "show one sample, this report cannot see: split by groups, and look for near duplicates.",
+        )
+
+
+def _is_part(record: Mapping[str, Any] | None) -> bool:
+    """Whether only some of the items of the files were taken."""
+    return record is not None and any(node.verb == "take" for node in Provenance.from_dict(record).walk())
+
+
+def _of_baselines(bundle: Bundle) -> Iterator[Note]:
+    score = network_score(bundle)
+    baselines = baseline_scores(bundle)
+    if not baselines or math.isnan(score):
+        return
+    better = {name: value for name, value in baselines.items() if value >= score}
+    if better:
+        names = [f"{name} ({number(value)})" for name, value in better.items()]
+        yield Note(
+            True,
+            f"The network ({number(score)}) does not beat {listed(names)} in balanced accuracy on the validation items. "
+            "A simpler model would do, and is easier to trust.",
+        )
+    else:
+        name, value = max(baselines.items(), key=lambda pair: pair[1])
+        yield Note(
+            False, f"The network ({number(score)}) beats every baseline on the validation items; the best is {name} ({number(value)})."
+        )
+
+
+def network_score(bundle: Bundle) -> float:
+    """Balanced accuracy of the network on its validation items; NaN where not recorded."""
+    return _score(bundle.metrics.get("validation"))
+
+
+def baseline_scores(bundle: Bundle) -> dict[str, float]:
+    """Balanced accuracy of each baseline on the same items, by name."""
+    found = {name: _score(values) for name, values in (bundle.training.get("baselines") or {}).items()}
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def kept_epoch(bundle: Bundle) -> int | None:
+    """The epoch whose weights the bundle holds."""
+    epoch = (bundle.metrics.get("validation") or {}).get("epoch")
+    return epoch if isinstance(epoch, int) else None
+
+
+def files_of(record: Mapping[str, Any] | None) -> set[tuple[str, int, str | None]]:
+    """Path, size and digest of the files that a record of provenance begins with."""
+    if not record:
+        return set()
+    return {(stamp.path, stamp.size, stamp.digest) for node in Provenance.from_dict(record).walk() for stamp in node.files}
+
+
+def _score(values: Any) -> float:
+    found = values.get(_SCORE) if isinstance(values, Mapping) else None
+    return float(found) if isinstance(found, int | float) else math.nan

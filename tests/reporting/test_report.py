@@ -1,0 +1,201 @@
+"""The report says what there is to say, and holds all of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from classified import CLASSES, bundle, evaluation, images, predictions
+
+from pycroclass.errors import ParameterError, WriteError
+from pycroclass.evaluation import Evaluation, OperatingPoint, evaluation_of
+from pycroclass.evaluation.bootstrap import Interval
+from pycroclass.reporting import report
+from pycroclass.reporting.notes import notes
+from pycroclass.reporting.parts import bounds, number
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+HOSTILE = ('<script>alert("a")</script>', "\"><img src=x onerror='alert(1)'>", "{{ 7 * 7 }}")
+
+
+class Reader(HTMLParser):
+    """Collects the tags and checks that they nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.seen if name == tag]
+
+
+def parsed(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    seen = evaluation().at([OperatingPoint("crystal", 0.3, "sensitivity 0.98, conformal")])
+    return parsed(report(seen, tmp_path_factory.mktemp("whole") / "report.html", bundle=bundle(), dataset=images()))
+
+
+def test_has_every_section(whole: Reader) -> None:
+    anchors = [a["href"] for a in whole.attributes("a") if a["href"] != "#main"]
+    wanted = ("training", "confusion", "groups", "curves", "calibration", "thresholds", "items", "baselines", "filters", "origin")
+    assert anchors == [f"#{name}" for name in wanted]
+    assert {attributes["id"] for attributes in whole.attributes("h2")} == {*wanted, "notes"}
+
+
+def test_numbers_are_those_of_the_evaluation(whole: Reader) -> None:
+    text = " ".join(whole.text)
+    seen = evaluation()
+    assert number(seen.pooled.balanced_accuracy) in text
+    assert bounds(seen.intervals["balanced_accuracy"]) in text
+    for name, found in seen.per_group.items():
+        assert f"{name} {number(found.balanced_accuracy)} ({bounds(seen.group_intervals[name]['balanced_accuracy'])})" in re.sub(
+            rf"{name} \d+ ", f"{name} ", text
+        )
+
+
+def test_needs_nothing_but_itself(whole: Reader) -> None:
+    addresses = [attributes.get("src") or "" for attributes in whole.attributes("img")]
+    assert all(re.match(r"data:image/(png|jpeg|svg\+xml);base64,", address) for address in addresses)
+    assert not {tag for tag, _ in whole.seen} & {"script", "link", "iframe", "object"}
+    (policy,) = [a["content"] for a in whole.attributes("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert (policy or "").startswith("default-src 'none'")
+
+
+def test_every_picture_says_what_it_shows(whole: Reader) -> None:
+    pictures = whole.attributes("img")
+    assert len(pictures) > 30
+    assert all(len(attributes["alt"] or "") > 10 for attributes in pictures)
+    assert any("Confusion matrix" in (a["alt"] or "") and "of 30 right" in (a["alt"] or "") for a in pictures)
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in whole.attributes("meta")
+    assert whole.attributes("html") == [{"lang": "en"}]
+    ids = [attributes["id"] for _, attributes in whole.seen if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_others_wrote_is_text_and_nothing_else(tmp_path: Path) -> None:
+    seen = replace(predictions(HOSTILE), groups=np.array([HOSTILE[i % 3] for i in range(90)]), names=np.array(["<i>.png"] * 90))
+    found = evaluation_of(seen, n_bootstrap=10, provenance={"groups": "<b>plate</b>"})
+    data = images()
+    data.metadata["classes"] = list(HOSTILE)
+    path = report({"<u>": found, "&": found}, tmp_path / "r.html", bundle=bundle(HOSTILE), dataset=data, title="<h1>&amp;")
+    reader = parsed(path)
+    assert not {tag for tag, _ in reader.seen} & {"script", "i", "u"}
+    assert not any(attributes.get("onerror") for _, attributes in reader.seen)
+    assert all(name in " ".join(reader.text) for name in (*HOSTILE, "<h1>&amp;", "<i>.png"))
+
+
+def test_an_evaluation_alone_will_do(tmp_path: Path) -> None:
+    reader = parsed(report(evaluation(n_groups=0), tmp_path / "r.html"))
+    anchors = [a["href"] for a in reader.attributes("a")]
+    assert anchors == ["#main", "#confusion", "#curves", "#calibration", "#origin"]
+    assert "Groups are not known" in " ".join(reader.text)
+
+
+def test_several_are_compared_with_the_first(tmp_path: Path) -> None:
+    worse = evaluation_of(replace(predictions(), labels=np.roll(predictions().labels, 1)), n_bootstrap=20)
+    text = " ".join(parsed(report({"known sites": evaluation(), "new site": worse}, tmp_path / "r.html")).text)
+    gap = evaluation().pooled.balanced_accuracy - worse.pooled.balanced_accuracy
+    assert f"known sites minus new site: {number(gap)} in balanced accuracy" in text
+
+
+def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
+    first, second = (report(evaluation(), tmp_path / name, bundle=bundle(), dataset=images()).read_bytes() for name in ("a.html", "b.html"))
+    assert first == second
+
+
+def test_a_report_survives_being_stored(tmp_path: Path) -> None:
+    saved = evaluation().save(tmp_path / "e.json")
+    first, second = (report(e, tmp_path / f"{i}.html").read_bytes() for i, e in enumerate((evaluation(), Evaluation.load(saved))))
+    assert first == second
+
+
+def test_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="need the bundle"):
+        report(evaluation(), tmp_path / "r.html", dataset=images())
+    with pytest.raises(ParameterError, match="nothing to report"):
+        report({}, tmp_path / "r.html")
+    report(evaluation(), tmp_path / "r.html")
+    with pytest.raises(WriteError, match="overwrite=True"):
+        report(evaluation(), tmp_path / "r.html")
+    with pytest.raises(WriteError):
+        report(evaluation(), tmp_path / "missing" / "r.html")
+
+
+def test_pictures_of_other_data_are_refused_in_words(tmp_path: Path) -> None:
+    text = " ".join(parsed(report(evaluation(n=60), tmp_path / "r.html", bundle=bundle(), dataset=images())).text)
+    assert "Items to look at" in text
+    assert tuple(CLASSES)
+
+
+WARNINGS = {
+    "groups only": (evaluation(), {}),
+    "treat every item as independent": (evaluation(n_groups=0), {}),
+    "Few items of clear (10)": (evaluation(n=30, n_groups=2), {}),
+    "does not beat random forest (0.990)": (evaluation(), {"baselines": {"random forest": {"balanced_accuracy": 0.99}}}),
+    "for lack of time after 8 epochs": (evaluation(), {"stopped": "max_seconds"}),
+    "is not the one that was evaluated": (evaluation(bundle={"digest": "sha256:other"}), {}),
+    "The confidence is no probability: it is higher": (evaluation(), {}),
+}
+
+
+@pytest.mark.parametrize("text", WARNINGS)
+def test_warns(text: str) -> None:
+    seen, training = WARNINGS[text]
+    assert [note for note in notes(seen, bundle(**training)) if text in note.text and note.is_warning]
+
+
+def record(*names: str, part: str | None = None) -> dict[str, object]:
+    """What provenance says of some files, or of some items of them."""
+    files = [{"path": f"/d/{name}", "size": 7, "modified": 1, "digest": f"sampled:{name}"} for name in names]
+    read = {"verb": "read", "parameters": {}, "inputs": [], "files": files}
+    return {"verb": "take", "parameters": {"index": part}, "inputs": [read], "files": []} if part else read
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "trained", "text", "is_warning"),
+    [
+        (record("b", "c"), record("a", "b"), "1 file of the evaluated data", True),
+        (record("b"), record("b", part="sha256:1"), "1 file of the evaluated data", True),
+        (record("b"), record("b"), "learned from these very items", True),
+        (record("b", part="sha256:1"), record("b", part="sha256:1"), "learned from these very items", True),
+        (record("b", part="sha256:2"), record("b", part="sha256:1"), "look for near duplicates", False),
+    ],
+)
+def test_tells_of_files_on_both_sides(evaluated: dict, trained: dict, text: str, is_warning: bool) -> None:
+    found = [note for note in notes(evaluation(data=evaluated), bundle(sources=[trained])) if text in note.text]
+    assert [note.is_warning for note in found] == [is_warning]
+    apart = notes(evaluation(data=record("x")), bundle(sources=[trained]))
+    assert not any("both sides" in note.text or "near duplicates" in note.text for note in apart)
+
+
+def test_says_nothing_where_nothing_is_wrong() -> None:
+    seen = predictions(n=900, n_groups=30)
+    calm = evaluation_of(seen, n_bootstrap=0)
+    calm = replace(calm, pooled=replace(calm.pooled, ece=0.01), intervals={"balanced_accuracy": Interval(0.8, 0.9)})
+    weak = [name for name, one in calm.per_group.items() if one.balanced_accuracy < calm.pooled.balanced_accuracy - 0.15]
+    assert [note.text.split(":")[0] for note in notes(calm, None) if note.is_warning] == (["Far below the rest"] if weak else [])
