@@ -63,6 +63,7 @@ from .readers import read
 from .recipe import Recipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
+from .reporting import report
 from .spec import Axis, AxisKind, Domain, Spec
 from .splitting import Split, count_classes, split, split_as_given
 from .stage import Execution
@@ -158,6 +159,7 @@ __all__ = [
     "pretrained",
     "read",
     "replay",
+    "report",
     "run",
     "split",
     "split_as_given",

@@ -108,7 +108,6 @@ CASES: Final = [
     Case(pc.GaussianBlur(1.0), "complex"),
     Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
     Case(pc.IsotonicScale(RISING**0.5, RISING), "answers"),
-    Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
     Case(pc.Log1p(), "spectra"),
     Case(pc.MaskPixels(SPOTS), "frames"),
     Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
