@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, Self
 
 import h5py
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from pycroclass.profile import timed
 from pycroclass.readers.hdf5_filters import Bytes, Pipeline, Scratch, Wanted, unshuffle
+from pycroclass.readers.hdf5_links import virtual_sources
 
 SMALLEST: Final = 16 << 10
 """Bytes of a chunk below which HDF5 itself is faster."""
@@ -152,7 +154,7 @@ def open_regions(path: str, name: str) -> Iterator[Read]:
     Raises
     ------
     OSError, ValueError, RuntimeError, KeyError
-        If the file cannot be read; so does the function.
+        If the file cannot be read; so does the function, and the end of the block.
     """
     with ExitStack() as stack:
         file = stack.enter_context(open(path, "rb", buffering=0))
@@ -163,6 +165,8 @@ def open_regions(path: str, name: str) -> Iterator[Read]:
             file.close()
             dataset = stack.enter_context(h5py.File(path, "r"))[name]
             yield lambda region: _by_hdf5(dataset, region)
+            if dataset.is_virtual:
+                virtual_sources(Path(path), dataset)  # refuses one that vanished meanwhile, for which HDF5 gave zeros
 
 
 def _by_hdf5(dataset: h5py.Dataset, region: tuple[slice, ...]) -> npt.NDArray[Any]:

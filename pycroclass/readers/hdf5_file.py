@@ -18,6 +18,7 @@ from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import n_core, reading
 from pycroclass.readers.failure import failure
 from pycroclass.readers.hdf5_chunks import Read, open_regions
+from pycroclass.readers.hdf5_links import linked_file, virtual_sources
 from pycroclass.source import Source
 from pycroclass.spec import Spec
 
@@ -59,7 +60,7 @@ class Hdf5Array:
         Raises
         ------
         ReadError
-            As above; so does the function.
+            As above; so does the function, and the end of the block.
         """
         with ExitStack() as stack:
             with reading(self.path):
@@ -70,6 +71,8 @@ class Hdf5Array:
                     return read(slices)
 
             yield part
+            with reading(self.path):
+                stack.close()
 
 
 @contextmanager
@@ -127,7 +130,7 @@ class Stored:
         Raises
         ------
         ReadError
-            If the dataset is virtual and a file that it is made of is missing: HDF5 would give zeros.
+            If the dataset is virtual and what it is made of is missing: HDF5 would give zeros.
         """
         sources = _virtual_sources(path, dataset) if dataset.is_virtual else ()
         return cls(path.absolute(), dataset.name, dataset.shape, dataset.dtype, dataset.chunks, sources, text(dataset, "units", "generic"))
@@ -164,24 +167,15 @@ def stored(path: Path, group: h5py.Group, name: str) -> Stored | None:
         return Stored.of(other, item)
 
 
-def linked_file(path: Path, name: str) -> Path:
-    """The file that a link in ``path`` names: as it says, or of that name in the same folder.
-
-    Raises
-    ------
-    ReadError
-        If there is none.
-    """
-    folder = path.absolute().parent
-    for candidate in (folder / name, path.resolve().parent / name, folder / Path(name).name):
-        if candidate.is_file():
-            return candidate
-    raise failure(path, f"links to {name}, which is missing", f"Put that file into {folder}.")
-
-
 def _virtual_sources(path: Path, dataset: h5py.Dataset) -> tuple[Path, ...]:
-    names = dict.fromkeys(source.file_name for source in dataset.virtual_sources() if source.file_name != ".")
-    return tuple(linked_file(path, name) for name in names)
+    """The other files of a virtual dataset, after a look into each."""
+    wanted = virtual_sources(path, dataset)
+    for source, names in wanted.items():
+        with open_hdf5(source) as file:
+            for name in names:
+                if not is_numeric(file.get(name)):
+                    raise failure(source, f"has no dataset of numbers at {name!r}, which {path.name} needs", "Copy both files again.")
+    return tuple(source for source in wanted if source != path.absolute())
 
 
 def members(group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from pycroclass.errors import ParameterError, WriteError
-from pycroclass.readers.hdf5_file import Stored, open_hdf5
-from pycroclass.writers.atomic import copied, whole_or_nothing
+from pycroclass.readers.hdf5_file import Hdf5Array, Stored, open_hdf5
+from pycroclass.writers.atomic import PartialFile, copied, whole_or_nothing
 from pycroclass.writers.in_place import opened
 from pycroclass.writers.places import Place, Region, contiguous, writing
 
@@ -68,8 +68,8 @@ def pack(path: str | os.PathLike[str], output: str | os.PathLike[str], *, overwr
             for name, place in places.items():
                 with writing(partial.path):
                     place.reserve(partial.fileno())
-                    checksums = [place.write(partial.fileno(), region, file[name][region]) for region in _regions(place)]
-                    os.fdatasync(partial.fileno())
+                checksums = _copied(Hdf5Array(str(source), name), place, partial)
+                partial.sync()
                 if checksums != [place.read(partial.fileno(), region)[1] for region in _regions(place)]:
                     raise WriteError(f"{partial.path} does not hold the values of {name!r} that were written to it: is the disk sound?")
     return target
@@ -103,6 +103,17 @@ def _made_plain(file: h5py.File, name: str) -> Place:
             new.dims[i].attach_scale(axis)
     file.flush()
     return Place.of(new)
+
+
+def _copied(load: Hdf5Array, place: Place, partial: PartialFile) -> list[int]:
+    """Write the values piece by piece; returns the checksum of each."""
+    checksums = []
+    with load.opened() as read:
+        for region in _regions(place):
+            values = read(region)
+            with writing(partial.path):
+                checksums.append(place.write(partial.fileno(), region, values))
+    return checksums
 
 
 def _regions(place: Place) -> Iterator[Region]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pycroclass.errors import WriteError
 from pycroclass.files import sync_folder
+from pycroclass.readers.hdf5_links import escaped
 from pycroclass.writers.layout import Output
 from pycroclass.writers.places import SIGNATURE, Place, contiguous, writing
 
@@ -122,7 +123,8 @@ class Shards:
         layout = h5py.VirtualLayout(output.array.shape, output.array.dtype)
         for piece in pieces:
             shape = piece.place.shape
-            layout[piece.start : piece.start + shape[0]] = h5py.VirtualSource(piece.file, output.name, shape, output.array.dtype)
+            source = h5py.VirtualSource(escaped(piece.file), escaped(output.name), shape, output.array.dtype)
+            layout[piece.start : piece.start + shape[0]] = source
         return home.create_virtual_dataset(output.name, layout)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -103,6 +104,49 @@ def test_virtual_datasets_need_their_sources(tmp_path: Path) -> None:
     assert [Path(stamp.path).name for stamp in provenance_of(dataset).files] == ["all.h5", "part0.h5", "part1.h5"]
     (tmp_path / "part1.h5").unlink()
     with pytest.raises(ReadError, match=r"links to part1\.h5, which is missing"):
+        read(tmp_path / "all.h5")
+    with pytest.raises(ReadError, match=r"links to part1\.h5, which is missing"):  # it was there when the file was opened
+        dataset.compute()
+
+
+@pytest.mark.parametrize(
+    "name", ["shards/part.h5", "{here}/shards/part.h5", "{here}/gone/part.h5", "gone/part.h5", "shards/100%%.h5", "part.h5", "../a/part.h5"]
+)
+@pytest.mark.parametrize("put", ["shards/part.h5", "part.h5", "shards/100%.h5", "gone"])
+@pytest.mark.parametrize("through", ["a/all.h5", "link/all.h5", "link.h5"])
+def test_virtual_datasets_are_never_zeros(tmp_path: Path, name: str, put: str, through: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the other file is put, the values are right or there is an error."""
+    home = tmp_path / "a"
+    (home / "shards").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(home)
+    (tmp_path / "link.h5").symlink_to(home / "all.h5")
+    with h5py.File(home / put, "w") as file:
+        file["data"] = np.full((3, 4), 5, "f4")
+    layout = h5py.VirtualLayout((3, 4), "f4")
+    layout[:] = h5py.VirtualSource(name.format(here=home), "data", (3, 4))
+    with h5py.File(home / "all.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    monkeypatch.chdir("/")
+    with h5py.File(tmp_path / through) as file:
+        is_found = bool(file["data"][()].all())
+    if is_found:
+        np.testing.assert_array_equal(read(tmp_path / through)["data"].compute(), np.full((3, 4), 5, "f4"))
+    else:
+        with pytest.raises(ReadError, match="is missing"):
+            read(tmp_path / through)
+
+
+@pytest.mark.parametrize(("content", "message"), [("other", "has no dataset of numbers at 'data'"), ("broken", "truncated or damaged")])
+def test_virtual_datasets_look_into_their_sources(tmp_path: Path, content: str, message: str) -> None:
+    layout = h5py.VirtualLayout((3, 4), "f4")
+    layout[:] = h5py.VirtualSource("part.h5", "data", (3, 4))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file.create_virtual_dataset("data", layout)
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["other"] = np.ones((3, 4), "f4")
+    if content == "broken":
+        os.truncate(tmp_path / "part.h5", 100)
+    with pytest.raises(ReadError, match=message):
         read(tmp_path / "all.h5")
 
 

@@ -28,6 +28,7 @@ from pycroclass.errors import ClusterError, ParameterError, ReadError, WriteErro
 from pycroclass.replay import Verdict
 from pycroclass.writers import Written, pack, write
 from pycroclass.writers.journal import read_journal
+from pycroclass.writers.places import Place, Region
 
 SMALL = 1000
 """Bytes: frames, columns and total are larger, label is smaller."""
@@ -107,6 +108,48 @@ def test_missing_shard_is_an_error(sharded: Path, source: Path) -> None:
     assert names(sharded.parent) == ["out.h5", "out.h5.shards", "source.raw"]
     with pytest.raises(WriteError, match="exists already"):  # it no longer holds the result
         write(job(source), sharded, resume=True)
+
+
+def test_shard_in_another_folder_is_missing(sharded: Path) -> None:
+    """HDF5 looks where the name says and gives zeros for the rest."""
+    shutil.move(shards(sharded)[1], sharded.parent)
+    with pytest.raises(ReadError, match="missing"):
+        pc.read(sharded)
+    with pytest.raises(ReadError, match="missing"):
+        pack(sharded, sharded.with_name("plain.h5"))
+
+
+def test_shard_without_the_dataset(sharded: Path) -> None:
+    with h5py.File(shards(sharded)[1], "r+") as file:
+        del file["frames"]
+    with pytest.raises(ReadError, match="has no dataset of numbers at 'frames'"):
+        pc.read(sharded)
+    with pytest.raises(ReadError, match="has no dataset of numbers at 'frames'"):
+        pack(sharded, sharded.with_name("plain.h5"))
+
+
+def test_shard_that_vanishes_while_it_is_packed(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["pycroclass.writers.pack"]
+    regions = module._regions
+
+    def vanish(place: Place) -> Iterator[Region]:
+        for path in shards(sharded):
+            path.unlink(missing_ok=True)
+        yield from regions(place)
+
+    monkeypatch.setattr(module, "_regions", vanish)
+    with pytest.raises(ReadError, match="missing"):
+        pack(sharded, sharded.with_name("plain.h5"))
+    assert not sharded.with_name("plain.h5").exists()
+
+
+def test_per_cent_in_names(client: Client, tmp_path: Path, source: Path, whole: dict[str, bytes]) -> None:
+    """HDF5 takes ``%b`` in the name of a source for a number."""
+    out = tmp_path / "50%b.h5"
+    results = {"100% frames": job(source)["frames"]}
+    write(results, out, shard_bytes=SMALL)
+    (found,) = pc.read(out).values()
+    assert found.compute().tobytes() == whole["frames"]
 
 
 def test_pack(sharded: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
