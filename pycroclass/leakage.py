@@ -1,9 +1,9 @@
 """Items that are nearly the same picture: copies, saved again, brighter, smaller, turned or mirrored.
 
-The fingerprint of an image is its lowest 16 x 16 cosine coefficients (a perceptual hash, kept as numbers), so that it does not depend on
+The fingerprint of an image is its lowest 24 x 24 cosine coefficients (a perceptual hash, kept as numbers), so that it does not depend on
 the size of the image. Without the mean and divided by their length they do not depend on brightness and contrast either. What all images of
-the dataset have in common, the rim of a well or the fall of the light, is taken away: each coefficient loses its mean over all items. It is
-then divided by the root of its spread, so that a few coarse shadows do not outweigh all detail, nor noise all shapes.
+the dataset have in common, the rim of a well or the fall of the light, is taken away: each coefficient loses its mean over all items and is
+divided by its spread, so that a few coarse shadows do not outweigh all detail; one that hardly varies is noise, and is not made large.
 
 The similarity of two images is the cosine between their fingerprints, 1 for copies and about 0 for images that have nothing in common, the
 largest over the eight ways to turn and mirror one of them.
@@ -29,9 +29,11 @@ from pycroclass.splitting import Split
 
 Floats = npt.NDArray[np.float32]
 Matches = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]
-_N: Final = 16
+_N: Final = 24
 _PRIOR: Final = 16
 """How many items' worth of mean 0 and equal spread are added to those that there are: few items say little of what all share."""
+_FLOOR: Final = 0.3
+"""Least variance of a coefficient that counts, in units of what is typical."""
 _BLOCK: Final = 1024
 _SHOWN: Final = 10
 
@@ -91,7 +93,7 @@ def near_duplicates(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> list
     """
     prints = fingerprints(dataset)
     names = _names(dataset)
-    return _pairs((match for match in _matches(prints, None, similarity)), names, names)
+    return _pairs(_matches(prints, None, similarity), names, names)
 
 
 def find_leaks(split: Split, *, similarity: float = 0.95) -> list[NearDuplicate]:
@@ -147,7 +149,7 @@ def duplicate_groups(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> npt
 
 
 def fingerprints(dataset: sidpy.Dataset) -> Floats:
-    """The lowest cosine coefficients of each image without their mean, of length 1, shape (n_items, 16, 16); 0 for flat images."""
+    """The lowest cosine coefficients of each image without their mean, of length 1, shape (n_items, 24, 24); 0 for flat images."""
     array, spec = unwrap(dataset)
     core = spec.core(Domain.IMAGE)
     items = spec.names[0]
@@ -200,12 +202,12 @@ def _matches(prints: Floats, others: Floats | None, similarity: float) -> Iterat
 
 
 def _common(prints: Floats) -> tuple[Floats, Floats]:
-    """Mean of each coefficient over all items, and the root of its spread, drawn towards 0 and towards equal spread."""
+    """Mean and spread of each coefficient over all items, drawn towards 0 and towards equal spread."""
     n = len(prints) + _PRIOR
     mean = prints.sum(0) / n
     squares = ((prints - mean) ** 2).sum(0)
     typical = squares.sum() / (max(len(prints), 1) * (_N * _N - 1))
-    return mean, ((squares + _PRIOR * typical) / n) ** 0.25
+    return mean, np.sqrt((squares + _PRIOR * typical) / n + _FLOOR * typical)
 
 
 def _standard(prints: Floats, mean: Floats, spread: Floats) -> Floats:
@@ -228,14 +230,13 @@ def _eight_ways(prints: Floats) -> Iterator[Floats]:
 
 
 def _pairs(matches: Iterator[Matches], first_names: list[str], second_names: list[str]) -> list[NearDuplicate]:
-    """The best match of each second item."""
+    """The best match of each second item, the first of equal ones; rounding makes copies equal whatever the blocks."""
     best: dict[int, tuple[float, int]] = {}
     for first, second, similarity in matches:
         for i, j, how in zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True):
-            if how > best.get(j, (0.0, 0))[0]:
-                best[j] = (how, i)
-    ranked = sorted(best.items(), key=lambda pair: (-pair[1][0], pair[0]))
-    return [NearDuplicate(i, j, min(how, 1.0), first_names[i], second_names[j]) for j, (how, i) in ranked]
+            best[j] = min(best.get(j, (0.0, 0)), (-min(round(how, 5), 1.0), i))
+    ranked = sorted((negative, j, i) for j, (negative, i) in best.items())
+    return [NearDuplicate(i, j, -negative, first_names[i], second_names[j]) for negative, j, i in ranked]
 
 
 def _names(dataset: sidpy.Dataset) -> list[str]:

@@ -40,7 +40,7 @@ def pictures(n: int, size: int = 64, seed: int = 0) -> Picture:
     return np.clip(well + 60 * blobs / blobs.std() * 0.5 + 40, 0, 255).astype(np.uint8)
 
 
-def jpeg(image: Picture, quality: int = 40) -> Picture:
+def jpeg(image: Picture, quality: int = 60) -> Picture:
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
@@ -53,7 +53,7 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "mirrored": lambda image: image[:, ::-1],
     "turned": lambda image: np.rot90(image, 3),
     "turned upside down and saved again": lambda image: jpeg(np.rot90(image, 2)),
-    "noisy": lambda image: np.clip(image + np.random.default_rng(1).normal(0, 12, image.shape), 0, 255).astype(np.uint8),
+    "noisy": lambda image: np.clip(image + np.random.default_rng(1).normal(0, 5, image.shape), 0, 255).astype(np.uint8),
 }
 
 
@@ -97,8 +97,7 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pycroclass.leakage._BLOCK", 4)
     dataset = stack(images)
     pieces = pc.near_duplicates(dataset.rechunk((3, -1, -1)))
-    assert [(p.first, p.second) for p in pieces] == [(p.first, p.second) for p in whole]
-    assert {(p.first, p.second) for p in whole} == {(2, 9), (13, 14), (2, 24)} or {(p.second) for p in whole} == {9, 14, 24}
+    assert [(p.first, p.second) for p in pieces] == [(p.first, p.second) for p in whole] == [(2, 9), (13, 14), (2, 24)]
 
 
 def test_flat_and_broken_images_are_like_nothing() -> None:
@@ -115,8 +114,9 @@ def test_a_dataset_of_copies_alone() -> None:
 
 def test_fingerprints_are_cosine_coefficients() -> None:
     images = np.random.default_rng(0).random((3, 20, 33)).astype(np.float32)
-    expected = dctn(images.astype(float), axes=(1, 2))[:, :16, :16]
+    expected = dctn(images.astype(float), axes=(1, 2))[:, :20, :24]
     expected[:, 0, 0] = 0
+    expected = np.pad(expected, ((0, 0), (0, 4), (0, 0)))  # an image of 20 rows has no more
     expected /= np.linalg.norm(expected, axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(fingerprints(stack(images)), expected, atol=1e-5)
 
@@ -135,6 +135,6 @@ def test_what_is_no_stack_of_images() -> None:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_real_images_taken_twice(shared: Path) -> None:
-    found = pc.near_duplicates(pc.read(shared / "bccd/img")["image"])
-    assert len(found) < 40
-    assert all(pair.similarity >= 0.95 for pair in found)
+    """Two of the 364 images show one field, at another focus."""
+    (pair,) = pc.near_duplicates(pc.read(shared / "bccd/img")["image"])
+    assert (pair.first_name, pair.second_name) == ("BloodImage_00037.jpg", "BloodImage_00038.jpg")
