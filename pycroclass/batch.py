@@ -287,7 +287,15 @@ class _File:
             discard(output)
         model = None
         if self.recipe.needs_fit:
-            model = fitted(self.recipe, dataset, output, settings.execution, overwrite=settings.overwrite)
+            model = fitted(
+                self.recipe,
+                dataset,
+                output,
+                settings.execution,
+                digest=settings.digest,
+                overwrite=settings.overwrite,
+                restart=settings.restart,
+            )
         execution = self._execution(dataset)
         results = self.recipe.apply(dataset, model=model, execution=execution)
         tallies = Tallies(results)

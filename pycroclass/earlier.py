@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +18,8 @@ from pycroclass.bundle import Bundle
 from pycroclass.errors import ReadError, WriteError
 from pycroclass.item_spec import ItemSpec
 from pycroclass.operator import Pipeline
-from pycroclass.provenance import Provenance
-from pycroclass.readers.records import records
+from pycroclass.provenance import DigestKind, Provenance, timeless
+from pycroclass.readers.records import Record, records
 from pycroclass.recipe import Recipe
 from pycroclass.serialize import from_dict, to_dict
 from pycroclass.sid import provenance_of, unwrap
@@ -29,37 +28,52 @@ from pycroclass.stage import Execution
 from pycroclass.writers.atomic import journal_of, partial_of, refuse_taken, try_lock
 from pycroclass.writers.in_place import Ground
 from pycroclass.writers.journal import read_journal
+from pycroclass.writers.record import versions
+from pycroclass.writers.run import deciding
 
 log = logging.getLogger(__name__)
 
 _ANY_ITEM: Final = ItemSpec(Domain.PIXEL, ())
 """The fitted pipeline of an unfinished run is bound to its source instead."""
+_FOREIGN: Final = (
+    "an unfinished run of another recipe or source, or with other blocks or versions. Finish that one with the command that began it, "
+    "or throw it away: --restart"
+)
 
 
-def fitted(recipe: Recipe, dataset: sidpy.Dataset, output: Path, execution: Execution, *, overwrite: bool = False) -> Pipeline:
+def fitted(
+    recipe: Recipe,
+    dataset: sidpy.Dataset,
+    output: Path,
+    execution: Execution,
+    *,
+    digest: DigestKind = "sampled",
+    overwrite: bool = False,
+    restart: bool = False,
+) -> Pipeline:
     """The recipe's pipeline, fitted to the dataset, and kept until the output is finished.
 
-    It is not fitted again where the same run has done so: in the output, or before it was cut off.
+    It is not fitted again where the same run has done so: before it was cut off, or, unless with ``restart``, in the output.
 
     Raises
     ------
     WriteError
         If there is an unfinished run of another recipe or source, or the output could not be written later.
     """
-    task = _task(recipe, dataset, execution)
-    if (known := _fitted_in(output, task)) is not None:
+    task = _task(recipe, dataset, execution, digest)
+    if not restart and (known := _fitted_in(output, task)) is not None:
+        log.info("the pipeline is that of the finished result: %s", output)
         return known
-    path = kept_pipeline(output)
+    path, journal = kept_pipeline(output), journal_of(partial_of(output))
     if path.exists():
         kept = Bundle.load(path)
         if kept.training["task"] != task:
-            raise WriteError(
-                f"{path} belongs to an unfinished run of another recipe or source, or with other blocks. Finish that one with the command "
-                "that began it, or throw it away: --restart"
-            )
+            raise WriteError(f"{path} belongs to {_FOREIGN}")
         log.info("the pipeline was fitted before the run was cut off: %s", path)
         return replace(kept.pipeline, fitted=kept.training["fitted"])
-    refuse_taken(output, overwrite=overwrite)  # a fit may take hours
+    if journal.exists():  # a fit may take hours: what stands in the way of its result is to be known before
+        raise WriteError(f"{journal} belongs to {_FOREIGN}")
+    refuse_taken(output, overwrite=overwrite)
     model = recipe.fit(dataset, execution=execution)
     classes = next((step.classes for step in reversed(model.members) if hasattr(step, "classes")), ())
     Bundle(model, _ANY_ITEM, classes, training={"task": task, "fitted": model.fitted}).save(path)
@@ -80,26 +94,32 @@ def discard(output: Path) -> None:
         If that run is still going on.
     """
     partial = partial_of(output)
-    with suppress(FileNotFoundError), open(partial, "rb") as file:
-        if not try_lock(file.fileno(), fcntl.LOCK_EX):
-            raise WriteError(f"{partial} is being written by another run. Wait for it, or stop it.")
-        is_result = output.exists() and os.path.samefile(partial, output)  # it was killed when all was done but the names
-        if not is_result and (begun := read_journal(journal_of(partial))) is not None:
-            Ground.from_dict(begun[0]["ground"]).remove_shards(output.parent)
-    for path in sorted(output.parent.glob(f"{glob.escape(output.name)}.partial*"), reverse=True):
-        path.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        with suppress(FileNotFoundError):
+            file = stack.enter_context(open(partial, "rb"))
+            if not try_lock(file.fileno(), fcntl.LOCK_EX):
+                raise WriteError(f"{partial} is being written by another run. Wait for it, or stop it.")
+            is_result = output.exists() and os.path.samefile(partial, output)  # it was killed when all was done but the names
+            if not is_result and (begun := read_journal(journal_of(partial))) is not None:
+                Ground.from_dict(begun[0]["ground"]).remove_shards(output.parent)
+        for path in (kept_pipeline(output), journal_of(partial), partial):
+            path.unlink(missing_ok=True)
 
 
-def _task(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution) -> dict[str, Any]:
-    """All that the fitted pipeline depends on."""
+def _task(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution, digest: DigestKind) -> dict[str, Any]:
+    """All that the fitted pipeline depends on; its source as the fit knows it, and as the output is to know it."""
+    origin = provenance_of(dataset)
+    fitted_to = timeless(origin.digested("sampled").to_dict())
     return _plain(
         {
             "recipe": to_dict(recipe.pipeline)[0],
             "nonfinite": recipe.nonfinite,
-            "source": _timeless(provenance_of(dataset).digested("sampled").to_dict()),
+            "fitted_to": fitted_to,
+            "source": fitted_to if digest == "sampled" else timeless(origin.digested(digest).to_dict()),
             "chunks": unwrap(dataset)[0].chunks,
             "execution": vars(execution),
             "device": str(execution.resolve()),
+            "versions": deciding(versions()),
         }
     )
 
@@ -111,23 +131,25 @@ def _fitted_in(output: Path, task: Mapping[str, Any]) -> Pipeline | None:
     with suppress(ReadError):
         for record in records(output).values():
             for node in record.provenance.walk():
-                if _task_of(node) == task:
+                if _task_of(node, record) == task:
                     return Pipeline(from_dict(node.parameters["pipeline"], node.arrays).members, fitted=node.parameters["fit"])
     return None
 
 
-def _task_of(node: Provenance) -> dict[str, Any] | None:
+def _task_of(node: Provenance, record: Record) -> dict[str, Any] | None:
     fit = node.parameters.get("fit")
     if node.verb != "run" or not fit or fit["masked"]:
         return None
-    of_run = {name: node.parameters[name] for name in ("chunks", "execution", "device")}
-    return _plain({"recipe": fit["recipe"], "nonfinite": fit["nonfinite"], "source": _timeless(fit["source"]), **of_run})
-
-
-def _timeless(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree without the times of its files: a digest tells more."""
-    files = [{name: value for name, value in stamp.items() if name != "modified"} for stamp in tree["files"]]
-    return {**tree, "files": files, "inputs": [_timeless(node) for node in tree["inputs"]]}
+    return _plain(
+        {
+            "recipe": fit["recipe"],
+            "nonfinite": fit["nonfinite"],
+            "fitted_to": timeless(fit["source"]),
+            "source": timeless(node.inputs[0].to_dict()),
+            **{name: node.parameters[name] for name in ("chunks", "execution", "device")},
+            "versions": deciding(record.versions),
+        }
+    )
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

@@ -124,6 +124,12 @@ class Provenance:
         )
 
 
+def timeless(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of a tree without the times of its files: a digest tells more."""
+    files = [{name: stamp[name] for name in ("path", "size", "digest")} for stamp in tree["files"]]
+    return {**tree, "files": files, "inputs": [timeless(node) for node in tree["inputs"]]}
+
+
 def digest_file(path: str | Path, kind: DigestKind = "sampled") -> str:
     """A file's digest: ``full:`` is SHA-256 of all of it, ``sampled:`` of its size, first, last and 64 evenly spaced MiB.
 

@@ -18,10 +18,12 @@ import torch
 from distributed import Client
 
 import pycroclass as pc
-from pycroclass import cli, cluster
+from pycroclass import cli, cluster, provenance
 from pycroclass.batch import Advanced, Event, Failed, Job, Settings, Started, Summary, jobs, run_batch
+from pycroclass.earlier import discard
 from pycroclass.errors import ClusterError, MissingDependencyError, WriteError
 from pycroclass.interrupt import Interrupt
+from pycroclass.writers.record import versions
 
 SMALL = pc.Execution(device="cpu", block_bytes=8_000)
 SIMPLE = pc.Recipe.from_dict({"dataset": "data", "pipeline": [{"GaussianBlur": {"sigma": 1.0}}]})
@@ -134,6 +136,60 @@ def test_what_is_done_is_not_repeated(batch: Runner, sources: list[str], tmp_pat
         assert not of_kind(events, Advanced)
     assert [done.counts for done in again.finished] == [done.counts for done in first.finished]
     assert [(tmp_path / "out" / name).read_bytes() for name in ("a.h5", "b.h5")] == before
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each fit."""
+    made: list[str] = []
+    fit = pc.Recipe.fit
+    monkeypatch.setattr(pc.Recipe, "fit", lambda self, *args, **kwargs: made.append("fit") or fit(self, *args, **kwargs))
+    return made
+
+
+def test_a_finished_fit_is_used_again_by_the_same_versions_only(
+    batch: Runner, sources: list[str], fits: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch(FITTED, sources[:1], digest="full")
+    with caplog.at_level("INFO"):
+        assert not batch(FITTED, sources[:1], digest="full", overwrite=True)[0].finished[0].is_new
+    assert len(fits) == 1
+    assert "the pipeline is that of the finished result" in caplog.text
+    assert not batch(FITTED, sources[:1], digest="full", overwrite=True, restart=True)[0].finished[0].is_new
+    assert len(fits) == 2
+    new = lambda: {**versions(), "torch": "99.0"}  # noqa: E731  # in both places
+    monkeypatch.setattr("pycroclass.writers.run.versions", new)
+    monkeypatch.setattr("pycroclass.earlier.versions", new)
+    assert batch(FITTED, sources[:1], digest="full", overwrite=True)[0].finished[0].is_new
+    assert len(fits) == 3
+
+
+def test_a_change_that_only_a_full_digest_sees_is_fitted_again(
+    batch: Runner, sources: list[str], fits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a file of more than 66 MiB, of which a sampled digest leaves something out."""
+    whole = provenance.digest_file
+    monkeypatch.setattr(provenance, "digest_file", lambda path, kind: whole(path, kind) if kind == "full" else "sampled:the same")
+    batch(FITTED, sources[:1], digest="full")
+    with h5py.File(sources[0], "r+") as file:
+        file["data"][0] += 1
+    assert batch(FITTED, sources[:1], digest="full", overwrite=True)[0].finished[0].is_new
+    assert len(fits) == 2
+
+
+def test_an_unfinished_run_that_is_in_the_way_is_found_before_the_fit(batch: Runner, sources: list[str], fits: list[str]) -> None:
+    batch(SIMPLE, sources[:1], after(2, lambda event: os.kill(os.getpid(), signal.SIGINT)))
+    summary, _ = batch(FITTED, sources[:1])
+    assert "unfinished run of another recipe" in str(summary.failed[0].error)
+    assert not fits
+
+
+def test_what_only_looks_like_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
+    ours = ["run.h5.partial", "run.h5.partial.journal", "run.h5.partial.safetensors"]
+    for name in (*ours, "run.h5.partial-backup", "run.h5.partial_results.h5", "run.h5"):
+        (tmp_path / name).write_text("x")
+    discard(tmp_path / "run.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {"run.h5.partial-backup", "run.h5.partial_results.h5", "run.h5"}
 
 
 def test_counts_are_those_of_the_file(batch: Runner, sources: list[str], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pycroclass.provenance import DigestKind, FileStamp, Provenance
 from pycroclass.readers.records import digest_dataset
 
 FORMAT: Final = 1
-_PACKAGES: Final = ("torch", "numpy", "dask", "sidpy", "h5py")
+_PACKAGES: Final = ("torch", "numpy", "scipy", "dask", "sidpy", "h5py")
 
 
 def now() -> str:

@@ -12,13 +12,13 @@ import h5py
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.metadata_json import HIDDEN
+from pycroclass.provenance import timeless
 from pycroclass.readers.hdf5_file import Stored
 from pycroclass.sid import unwrap
 from pycroclass.writers.layout import COMPLETE, RECORD, Output
 from pycroclass.writers.record import Sources, versions
 
-_DECIDING: Final = ("pycroclass", "torch", "numpy")
-"""Packages whose version may change the bits of a result."""
+_DECIDING: Final = ("pycroclass", "torch", "numpy", "scipy")
 _WORDS: Final = {
     "pipeline": "the recipe",
     "fit": "how the recipe was fitted",
@@ -36,14 +36,18 @@ Run = Mapping[str, Any]
 
 def describe(outputs: Sequence[Output], sources: Sources, group: str) -> Run:
     """Outputs with their blocks and axes, the trees they come from with digests of the sources, and versions."""
-    known = versions()
     run = {
         "group": group.strip("/"),
         "outputs": {output.name: _describe(output, sources) for output in outputs},
-        "versions": {name: known[name] for name in _DECIDING if name in known},
+        "versions": deciding(versions()),
     }
     plain: Run = json.loads(json.dumps(run, allow_nan=False))
     return plain
+
+
+def deciding(known: Mapping[str, str]) -> dict[str, str]:
+    """Of versions, those that may change the bits of a result."""
+    return {name: known[name] for name in _DECIDING if name in known}
 
 
 def _describe(output: Output, sources: Sources) -> dict[str, Any]:
@@ -53,14 +57,8 @@ def _describe(output: Output, sources: Sources) -> dict[str, Any]:
         "blocks": [list(sizes) for sizes in output.array.chunks],
         "axes": [[axis.name, axis.kind, axis.quantity, axis.units, ArrayValue(axis.values).digest] for axis in spec.axes],
         "quantity": [spec.quantity, spec.units],
-        "tree": _timeless(sources.digested(output.provenance).to_dict()),
+        "tree": timeless(sources.digested(output.provenance).to_dict()),
     }
-
-
-def _timeless(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree without the times of its files: a new time alone is no change."""
-    files = [{"path": stamp["path"], "size": stamp["size"], "digest": stamp["digest"]} for stamp in tree["files"]]
-    return {**tree, "files": files, "inputs": [_timeless(node) for node in tree["inputs"]]}
 
 
 def digest(run: Run) -> str:
