@@ -31,7 +31,7 @@ _GAP: Final = 16 << 10  # bytes that are read and left out sooner than to ask th
 _RUN: Final = 1 << 20  # bytes that stay in the cache until the values are copied out of them
 _KEPT: Final = 64 << 20  # bytes of decoded chunks that may be kept for the next region
 _SETTLED: Final = 2.0  # seconds after which a file that is written anew has another time of change
-_LOCK: Final = threading.Lock()
+_LOCKS: Final = tuple(threading.Lock() for _ in range(64))  # a file whose chunks are listed stops no reader of another
 
 Bounds = tuple[tuple[int, int], ...]
 Read = Callable[[tuple[slice, ...]], npt.NDArray[Any]]
@@ -178,20 +178,26 @@ def _by_hdf5(dataset: h5py.Dataset, region: tuple[slice, ...]) -> npt.NDArray[An
 def _layout(path: str, name: str, file: io.FileIO) -> Layout | None:
     """Remembered for a file that stays as it is; one changed a moment ago could change again without a sign."""
     found = os.fstat(file.fileno())
-    if time.time() - found.st_mtime < _SETTLED:
-        return _look_up(path, name)
-    with _LOCK:  # or every thread would begin by listing all chunks
-        return _remembered(path, name, (found.st_ino, found.st_size, found.st_mtime_ns))
+    place = (found.st_dev, found.st_ino)
+    if abs(time.time() - found.st_ctime) < _SETTLED:  # copying programs set st_mtime as they wish, st_ctime nobody can set
+        return _look_up(path, name, place)
+    with _LOCKS[hash((path, name)) % len(_LOCKS)]:  # or every thread would begin by listing all chunks
+        return _remembered(path, name, place, (found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 @lru_cache(maxsize=16)
-def _remembered(path: str, name: str, state: tuple[int, ...]) -> Layout | None:
-    return _look_up(path, name)
+def _remembered(path: str, name: str, place: tuple[int, int], _: tuple[int, ...]) -> Layout | None:
+    return _look_up(path, name, place)
 
 
-def _look_up(path: str, name: str) -> Layout | None:
+def _look_up(path: str, name: str, place: tuple[int, int]) -> Layout | None:
+    """The layout in the file at that place: its device and its number there."""
     with h5py.File(path, "r") as file:
-        return Layout.of(path, file[name])
+        layout = Layout.of(path, file[name])
+    now = os.stat(path)
+    if (now.st_dev, now.st_ino) != place:
+        raise OSError("another file was put in its place while it was being opened")
+    return layout
 
 
 def _bounds(shape: tuple[int, ...], region: Sequence[slice]) -> Bounds:

@@ -6,11 +6,13 @@ import itertools
 import math
 import os
 import struct
+import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import h5py
@@ -385,16 +387,17 @@ def test_a_region_outside_says_that_the_file_changed(tmp_path: Path) -> None:
         Hdf5Array(str(tmp_path / "a.h5"), "data")((slice(3, 5),))
 
 
-def settle(path: Path) -> None:
-    """As if the file had been written a minute ago."""
-    os.utime(path, (time.time() - 60,) * 2)
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every file had been written a minute ago."""
+    monkeypatch.setattr(hdf5_chunks, "_SETTLED", 0.0)
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("name", ["none", "shuffle deflate", "bitshuffle lz4", "lzf", "zstd"])
 def test_nothing_waits_for_the_lock_of_hdf5(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.h5"
     counts = chunked(path, FILTERS[name])
-    settle(path)
     load = Hdf5Array(str(path), "data")
     load((slice(0, 1),))  # learns where the chunks lie
     with ThreadPoolExecutor(1) as pool, h5py._objects.phil:
@@ -413,23 +416,111 @@ def test_hdf5_itself_waits_for_its_lock(tmp_path: Path) -> None:
         waiting.result(timeout=60)
 
 
-def test_the_place_of_chunks_is_looked_up_again_when_the_file_changed(tmp_path: Path) -> None:
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files whose layout was looked up."""
+    found: list[str] = []
+    look_up = hdf5_chunks._look_up
+    monkeypatch.setattr(hdf5_chunks, "_look_up", lambda path, *rest: (found.append(path), look_up(path, *rest))[1])
+    return found
+
+
+def test_the_place_of_chunks_is_looked_up_again_when_the_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.h5"
     load = Hdf5Array(str(path), "data")
+    monkeypatch.setattr(hdf5_chunks, "_SETTLED", 0.0)
     chunked(path, FILTERS["lzf"])
-    settle(path)
     load(())
+    monkeypatch.undo()
     counts = chunked(path, FILTERS["deflate"], (6, 40, 50))
     assert_same(load(()), counts)  # changed just now
-    settle(path)
+    monkeypatch.setattr(hdf5_chunks, "_SETTLED", 0.0)
     assert_same(load(()), counts)
     assert_same(load(()), counts)
 
 
+def in_order(path: Path, order: Iterable[int]) -> None:
+    """Four frames whose chunks lie in the file in this order; the time of change is set, as copying programs do."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (4, 128, 128), "u2", chunks=(1, 128, 128))
+        for i in order:
+            data[i] = i + 1
+    os.utime(path, (1e9, 1e9))
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_rewritten_with_its_old_size_and_time(tmp_path: Path, looked_up: list[str]) -> None:
+    path = tmp_path / "a.h5"
+    load = Hdf5Array(str(path), "data")
+    for order in (range(4), reversed(range(4))):
+        in_order(path, order)
+        for _ in range(3):
+            assert load(())[:, 0, 0].tolist() == [1, 2, 3, 4]
+        time.sleep(0.02)  # longer than a tick of the file system's clock
+    assert len(looked_up) == 2
+
+
+def test_a_time_in_the_future_is_not_new_for_ever(tmp_path: Path, looked_up: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    counts = chunked(path, FILTERS["lzf"])
+    os.utime(path, (time.time() + 3600,) * 2)
+    later = time.time() + 60
+    monkeypatch.setattr(hdf5_chunks, "time", SimpleNamespace(time=lambda: later))
+    for _ in range(3):
+        assert_same(Hdf5Array(str(path), "data")(()), counts)
+    assert len(looked_up) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_file_put_in_the_place_of_one_just_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The bytes of one and the places of the other must not be put together."""
+    path, other = tmp_path / "a.h5", tmp_path / "b.h5"
+    in_order(path, range(4))
+    in_order(other, reversed(range(4)))
+    monkeypatch.setattr(hdf5_chunks, "_SETTLED", seconds)
+    look_up = hdf5_chunks._look_up
+
+    def replaced(*arguments: Any) -> Any:
+        if other.exists():
+            other.rename(path)
+        return look_up(*arguments)
+
+    monkeypatch.setattr(hdf5_chunks, "_look_up", replaced)
+    load = Hdf5Array(str(path), "data")
+    with pytest.raises(ReadError, match="another file was put in its place"):
+        load(())
+    assert load(())[:, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("settled")
+def test_listing_the_chunks_of_one_file_stops_no_reader_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, ready = tmp_path / "slow.h5", tmp_path / "ready.h5"
+    counts = {path: chunked(path, FILTERS["lzf"]) for path in (slow, ready)}
+    Hdf5Array(str(ready), "data")(())
+    listing, go_on = threading.Event(), threading.Event()
+    look_up = hdf5_chunks._look_up
+
+    def held(*arguments: Any) -> Any:
+        listing.set()
+        assert go_on.wait(60)
+        return look_up(*arguments)
+
+    monkeypatch.setattr(hdf5_chunks, "_look_up", held)
+    monkeypatch.setattr(hdf5_chunks, "hash", lambda key: key[0] == str(ready), raising=False)  # not the same of the few locks by chance
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(Hdf5Array(str(slow), "data"), ())
+        assert listing.wait(60)
+        try:
+            assert_same(pool.submit(Hdf5Array(str(ready), "data"), ()).result(timeout=60), counts[ready])
+        finally:
+            go_on.set()
+        assert_same(waiting.result(timeout=60), counts[slow])
+
+
+@pytest.mark.usefixtures("settled")
 def test_many_threads_read_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     counts = chunked(path, FILTERS["shuffle deflate"], (24, 40, 50), (5, 40, 50))
-    settle(path)
     load = Hdf5Array(str(path), "data")
 
     def each(start: int) -> bool:
