@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -171,6 +171,24 @@ class Judgements:
             return cls.of_counts(body.to_numpy(), [str(name) for name in others], table[first].astype(str).tolist())
         long_form = table.melt(id_vars=[first], var_name="scorer", value_name="label").dropna(subset=["label"])
         return cls.of(long_form[first], long_form["scorer"], long_form["label"], classes=classes)
+
+    def take(self, items: npt.ArrayLike) -> Self:
+        """The judgements of some items, in the order of their names: to stand beside predictions of these items.
+
+        Raises
+        ------
+        DataError
+            If one of them was not judged.
+        """
+        row = {name: i for i, name in enumerate(self.items)}
+        names = np.asarray(items).astype(str).tolist()
+        if unknown := [name for name in names if name not in row]:
+            raise DataError(
+                f"{len(unknown)} of {len(names)} items were not judged: {', '.join(unknown[:3])}; the judgements name {self.items[0]}, …"
+            )
+        at = [row[name] for name in names]
+        again = None if self.again is None else self.again[at]
+        return replace(self, labels=self.labels[at], items=tuple(names), again=again)
 
     @property
     def counts(self) -> Integers:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pycroclass.errors import ParameterError
 from pycroclass.evaluation.measures import OF_CLASS, SUMMARY, Sums, key
 from pycroclass.evaluation.predictions import Floats, Integers, Predictions
 
@@ -117,6 +118,27 @@ class Metrics:
         with np.errstate(invalid="ignore", divide="ignore"):
             rows: Floats = counts / (counts.sum(1) + np.array(self.uncertain))[:, None]
         return rows
+
+    def precision_at_prior(self, prior: Mapping[str, float]) -> dict[str, float]:
+        """The precision of each class where the classes have other shares than here, if each still looks the same.
+
+        Parameters
+        ----------
+        prior : mapping of str to float
+            Share of each class where the classifier will be used.
+
+        Raises
+        ------
+        ParameterError
+            If a class is missing, or the shares do not add up to 1.
+        """
+        shares = np.array([prior.get(name, np.nan) for name in self.classes])
+        if set(prior) != set(self.classes) or not ((shares >= 0).all() and np.isclose(shares.sum(), 1)):
+            raise ParameterError(f"wanted a share for each of {', '.join(self.classes)}, which add up to 1; got {dict(prior)}")
+        given = shares[:, None] * self.confusion_rows
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.diagonal(given) / np.nansum(given, axis=0)
+        return dict(zip(self.classes, precision.tolist(), strict=True))
 
     def values(self) -> dict[str, float]:
         """All metrics by name, those of a class as ``recall[crystal]``."""

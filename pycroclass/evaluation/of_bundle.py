@@ -19,7 +19,9 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError
 from pycroclass.evaluation.evaluation import Evaluation, evaluation_of
+from pycroclass.evaluation.operating import OperatingPoint
 from pycroclass.evaluation.predictions import Booleans, Integers, Predictions
+from pycroclass.operators.decide import ClassThreshold
 from pycroclass.per_item import column, columns
 from pycroclass.sid import provenance_of, unwrap, wrap
 from pycroclass.stage import Execution
@@ -65,6 +67,7 @@ def evaluate(
     Returns
     -------
     Evaluation
+        With the operating point of the bundle, where it has one.
 
     Raises
     ------
@@ -98,7 +101,12 @@ def evaluate(
         "n_unanswered": int((is_labelled & ~is_answered).sum()),
         "versions": {"python": platform.python_version(), "pycroclass": __version__, **{name: version(name) for name in _VERSIONED}},
     }
-    return evaluation_of(predictions, n_bootstrap=n_bootstrap, seed=seed, provenance=record)
+    points = [
+        OperatingPoint(_name(step.positive, bundle.classes), step.threshold, "the bundle")
+        for step in bundle.pipeline.steps()
+        if isinstance(step, ClassThreshold)
+    ]
+    return evaluation_of(predictions, n_bootstrap=n_bootstrap, seed=seed, provenance=record).at(points)
 
 
 def _answers(bundle: Bundle, dataset: sidpy.Dataset, execution: Execution | None) -> tuple[npt.NDArray[Any], Integers]:
@@ -135,6 +143,10 @@ def _truth(bundle: Bundle, dataset: sidpy.Dataset, labels: npt.ArrayLike | sidpy
     if unknown := sorted(set(values.astype(str).tolist()) - set(number)):
         raise DataError(f"the labels name the classes {unknown}, which the bundle does not know: it has {bundle.classes}")
     return np.array([number[name] for name in values.astype(str).tolist()], np.int64)
+
+
+def _name(of_class: str | int, classes: tuple[str, ...]) -> str:
+    return classes[of_class] if isinstance(of_class, int) else of_class
 
 
 def _per_item(what: str, dataset: sidpy.Dataset, given: Any, n_items: int) -> npt.NDArray[np.str_]:

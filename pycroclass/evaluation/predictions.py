@@ -125,7 +125,8 @@ class Predictions:
     def one_of_each_group(self, *, seed: int = 0) -> Predictions:
         """One item of each class of each group, drawn at random: items that no longer share a group.
 
-        Thresholds that are guaranteed for independent items are guaranteed for a new group if they are found on these.
+        A threshold for a sensitivity that is guaranteed for independent items is guaranteed for an item of a new group if it was found
+        on these. The share of each class is no longer that of all items: find thresholds for a precision or a workload otherwise.
 
         Raises
         ------

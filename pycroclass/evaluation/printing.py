@@ -35,8 +35,14 @@ def summary(evaluation: Evaluation) -> Group:
 
 
 def _pooled(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
-    of = f"{pooled.n_groups} groups" if pooled.n_groups else "resampled one by one: the groups are not known"
-    table = Table("metric", "value", f"{LEVEL:.0%} interval", title=f"{pooled.support} items, {of}", title_justify="left")
+    of = {0: "resampled one by one: the groups are not known", 1: "one group, so that there is no interval"}
+    table = Table(
+        "metric",
+        "value",
+        f"{LEVEL:.0%} interval",
+        title=f"{pooled.support} items, {of.get(pooled.n_groups, f'{pooled.n_groups} groups')}",
+        title_justify="left",
+    )
     for name in SUMMARY:
         table.add_row(name, *_value(getattr(pooled, name), bounds.get(name)))
     return table
@@ -45,7 +51,7 @@ def _pooled(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
 def _classes(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
     table = Table("class", "items", *_OF_CLASS, title="Classes, each against the rest", title_justify="left")
     for name, found in pooled.per_class.items():
-        values = ("\n".join(_value(getattr(found, metric), bounds.get(key(metric, name)))) for metric in _OF_CLASS)
+        values = (_lines(*_value(getattr(found, metric), bounds.get(key(metric, name)))) for metric in _OF_CLASS)
         table.add_row(escape(name), str(found.support), *values)
     return table
 
@@ -53,7 +59,7 @@ def _classes(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
 def _groups(per_group: Mapping[str, Metrics], bounds: Mapping[str, Mapping[str, Interval]]) -> Table:
     table = Table("group", "items", *_OF_GROUP, title="Groups, each alone", title_justify="left")
     for name, found in per_group.items():
-        values = ("\n".join(_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
+        values = (_lines(*_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
         table.add_row(escape(name), str(found.support), *values)
     return table
 
@@ -75,6 +81,10 @@ def _gaps(gaps: Mapping[str, Gap]) -> Table:
         found = gaps[name]
         table.add_row(name, f"{found.inside:.3f}", f"{found.outside:.3f}", *_value(found.difference, found.interval))
     return table
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(filter(None, parts))
 
 
 def _value(value: float, interval: Interval | None) -> tuple[str, str]:

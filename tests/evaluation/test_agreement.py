@@ -215,6 +215,15 @@ def test_a_scorer_faces_the_same_consensus_as_the_model() -> None:
     assert reliability == model == pytest.approx(reliability_of_scorer(said.labels, 1, 7))
 
 
+def test_judgements_are_put_beside_predictions_by_name() -> None:
+    _, said = people(20)
+    some = said.take(["7.jpg", "3.jpg"])
+    assert some.items == ("7.jpg", "3.jpg")
+    np.testing.assert_array_equal(some.labels, said.labels[[7, 3]])
+    with pytest.raises(DataError, match=r"1 of 2 items were not judged: 70.jpg; the judgements name 0.jpg"):
+        said.take(["3.jpg", "70.jpg"])
+
+
 def test_resampled_groups_widen_the_interval() -> None:
     rng = np.random.default_rng(0)
     truth, said = people()

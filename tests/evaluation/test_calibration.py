@@ -219,6 +219,7 @@ def test_a_bundle_is_calibrated_and_decides(calibration: Evaluation, tmp_path: P
     found = evaluate(finder, new, n_bootstrap=0)
     (measured,) = better.at([point]).operating_points
     assert found.pooled.per_class["crystal"].recall == measured.sensitivity > 0.93
+    assert [(one.point.positive, one.sensitivity) for one in found.operating_points] == [("crystal", measured.sensitivity)]
     assert found.pooled.coverage == 1
 
     careful = with_step(bundle, sure_class(known.predictions, 0.9), found_on=known)

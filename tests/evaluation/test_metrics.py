@@ -239,6 +239,18 @@ def test_operating_point_by_hand() -> None:
     assert np.isnan(measure(predictions, OperatingPoint("hit", np.inf)).precision)
 
 
+def test_precision_of_each_class_at_a_prior() -> None:
+    predictions = drawn(4000, 2, skill=1.5)
+    found = metrics_of(predictions)
+    by_point = measure(predictions, OperatingPoint("precipitate", 0.5), prior=0.05)
+    assert found.precision_at_prior({"clear": 0.95, "precipitate": 0.05})["precipitate"] == pytest.approx(by_point.precision_at_prior)
+    own = {name: of_class.support / found.support for name, of_class in found.per_class.items()}
+    assert found.precision_at_prior(own) == pytest.approx({name: of_class.precision for name, of_class in found.per_class.items()})
+    for wrong in ({"clear": 1.0}, {"clear": 0.5, "precipitate": 0.6}, {"clear": 0.5, "gel": 0.5}):
+        with pytest.raises(ParameterError, match="a share for each of clear, precipitate"):
+            found.precision_at_prior(wrong)
+
+
 def test_precision_at_a_prior_is_that_of_a_sample_with_this_prior() -> None:
     """Items repeated until hits are one in twenty."""
     predictions = drawn(4000, 2, skill=1.5)
