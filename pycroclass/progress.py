@@ -133,7 +133,8 @@ class TrainingBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        if self._has_bar:  # one that was not begun would leave an empty line
+            self._bars.stop()
 
     def __call__(self, progress: TrainingProgress) -> None:
         """Show it."""

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import h5py
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import sidpy
 
 import pycroclass as pc
+from pycroclass import training_command
 from pycroclass.cli import main
 
 RECIPE = """
@@ -128,6 +130,96 @@ def test_train_and_classify(call, tmp_path: Path) -> None:  # type: ignore[no-un
     code, _, _ = call("run", recipe, tmp_path / "one.h5", "-o", tmp_path / "sorted.h5", "--key", "image")
     assert code == 0
     assert "within tolerance" in (shown := call("replay", tmp_path / "sorted.h5")[1]) or "identical" in shown
+
+
+TRAINING = """
+data: spots
+output: spots.safetensors
+classifier:
+  parameters: {width: 4}
+  epochs: 3
+  batch_size: 8
+  validation: 0.25
+  augmentation: {preset: dihedral, noise: 0.1}
+  baselines: true
+"""
+
+
+@pytest.fixture
+def spots(tmp_path: Path) -> Path:
+    """A folder per class, and a recipe beside it."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        image = rng.integers(0, 60, (12, 12), dtype=np.uint8)
+        image[4:8, 4:8] += 150 * (i % 2)
+        path = tmp_path / "spots" / ("dim", "bright")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imageio.imwrite(path, image)
+    path = tmp_path / "train.yaml"
+    path.write_text(TRAINING)
+    return path
+
+
+def test_train_by_recipe(call, spots: Path) -> None:  # type: ignore[no-untyped-def]
+    output = spots.parent / "spots.safetensors"
+    code, out, err = call("train", spots, "--log", spots.parent / "log", "--max-time", 0)
+    assert code == 0
+    assert "stopped after epoch 1 of 3 for lack of time; run the same command again to go on" in err
+    assert (spots.parent / "spots.safetensors.checkpoint").exists()
+    code, out, err = call("train", spots, "--log", spots.parent / "log")
+    assert (code, err) == (0, "")
+    assert "classes bright, dim" in out
+    assert "total intensity" in out
+    bundle = pc.Bundle.load(output)
+    assert len(bundle.training["history"]) == 3
+    assert len((spots.parent / "log" / "history.csv").read_text().splitlines()) == 4
+    assert not list(spots.parent.glob("*.checkpoint"))
+    code, _, err = call("train", spots)
+    assert (code, "exists already" in err) == (2, True)
+    assert call("train", spots, "--overwrite", "--quiet")[0] == 0
+    assert pc.Bundle.load(output).digest == bundle.digest
+    elsewhere = spots.parent / "other.safetensors"
+    assert call("train", spots, "-o", elsewhere, "--seed", 1, "--epochs", 1, "--augmentation", "none")[0] == 0
+    training = pc.Bundle.load(elsewhere).training
+    assert (len(training["history"]), training["split"]["seed"], training["augmentation"]) == (1, 1, {})
+
+
+def test_gallery_trains_nothing(call, spots: Path) -> None:  # type: ignore[no-untyped-def]
+    picture = spots.parent / "seen.png"
+    code, out, _ = call("train", spots, "--gallery", picture)
+    assert code == 0
+    assert "seen.png" in out
+    assert imageio.imread(picture).shape[2] == 4
+    assert not list(spots.parent.glob("*.safetensors*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: spots", "where to?"),
+        ("output: b.safetensors", "has data"),
+        ("data: spots\nepoch: 3", "a recipe for training knows"),
+        ("data: spots\nclassifier: {epoch: 3}", "no parameter epoch"),
+        ("data: spots\nclassifier: {balance: {way: 3}}", "Balance has no way"),
+        ("data: [", "cannot be read as a recipe"),
+    ],
+)
+def test_bad_training_recipes(call, spots: Path, text: str, message: str) -> None:  # type: ignore[no-untyped-def]
+    spots.write_text(text)
+    code, _, err = call("train", spots)
+    assert code == 2
+    assert message in err
+
+
+def test_bad_time(call, spots: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("train", spots, "--max-time", "soon")
+    assert code == 2
+    assert "30m" in err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("30m", 1800), ("1.5h", 5400), ("1:30:00", 5400), ("2d", 172800), ("10s", 10)])
+def test_times(text: str, seconds: float) -> None:
+    assert training_command._seconds(text) == seconds
 
 
 def test_formats(call) -> None:  # type: ignore[no-untyped-def]

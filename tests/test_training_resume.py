@@ -22,6 +22,8 @@ from test_training import SMALL, frames
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError, ParameterError, ReadError
 from pycroclass.estimators import NetworkClassifier, Progress, Session
+from pycroclass.operators import Log1p
+from pycroclass.readers import read
 from pycroclass.training import train
 
 FULL = replace(
@@ -89,13 +91,31 @@ def test_a_checkpoint_of_another_training_is_refused(data: sidpy.Dataset, tmp_pa
     cut_off(data, PLAIN, path, 2)
     with pytest.raises(DataError, match=r"another training: NetworkClassifier.learning_rate differ"):
         train(data, replace(PLAIN, learning_rate=1e-3), session=Session(checkpoint=path))
-    with pytest.raises(DataError, match="sources"):
-        train(frames(60, seed=1)[0], PLAIN, session=Session(checkpoint=path))
+    with pytest.raises(DataError, match="preprocessing"):
+        train(data, PLAIN, preprocessing=Log1p(), session=Session(checkpoint=path))
+    with pytest.raises(DataError, match="n_usable"):
+        train(frames(59)[0], PLAIN, session=Session(checkpoint=path))
     content = path.read_bytes()
     for damaged in (b"", content[:100], b"x" * 50):
         path.write_bytes(damaged)
         with pytest.raises(ReadError, match="Remove it to begin anew"):
             train(data, PLAIN, session=Session(checkpoint=path))
+
+
+def test_a_file_that_changed_is_another_training(tmp_path: Path) -> None:
+    values, labels = (np.asarray(each) for each in frames(60))
+    np.save(tmp_path / "frames.npy", values)
+
+    def train_file(progress: Cutter | None) -> None:
+        (dataset,) = read(tmp_path / "frames.npy").values()
+        session = Session(checkpoint=tmp_path / "checkpoint", checkpoint_seconds=0, progress=progress)
+        train(dataset, replace(PLAIN, axes=("axis_1", "axis_2")), labels=labels, session=session)
+
+    with pytest.raises(CutOffError):
+        train_file(Cutter(2))
+    np.save(tmp_path / "frames.npy", values + 1)
+    with pytest.raises(DataError, match="another training: sources differ"):
+        train_file(None)
 
 
 def test_time_runs_out_and_the_rest_comes_later(data: sidpy.Dataset, tmp_path: Path) -> None:
@@ -109,12 +129,12 @@ def test_time_runs_out_and_the_rest_comes_later(data: sidpy.Dataset, tmp_path: P
 
 
 def test_stops_when_nothing_is_gained(data: sidpy.Dataset) -> None:
-    patient = replace(PLAIN, learning_rate=1e-12, epochs=9, optimisation={"patience": 2, "averaging": 0.5})  # type: ignore[arg-type]
-    training = train(data, patient).training
+    patient = replace(PLAIN, learning_rate=2e-2, epochs=12, optimisation={"patience": 2})  # type: ignore[arg-type]
+    training = train(data, patient, labels=np.random.default_rng(0).permutation(60) % 2).training  # nothing can be learned
     losses = [epoch["validation_loss"] for epoch in training["history"]]
     best = int(np.argmin(losses))
     assert training["stopped"] == "patience"
-    assert len(losses) == best + 3 < 9
+    assert len(losses) == best + 3 < 12
 
 
 def test_log_and_progress(data: sidpy.Dataset, tmp_path: Path) -> None:
@@ -176,9 +196,10 @@ def start(folder: Path, pause: float) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_and_gone_on_with_gives_the_same_bits(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole", 0)
-    _, errors = whole.communicate(timeout=200)
+    _, errors = whole.communicate(timeout=400)
     assert whole.returncode == 0, errors
     folder = tmp_path / "killed"
     sizes = []
@@ -197,7 +218,7 @@ def test_killed_and_gone_on_with_gives_the_same_bits(tmp_path: Path) -> None:
     assert sizes[0] >= 1
     assert sizes[-1] < 12, "it was not killed before its end"
     last = start(folder, 0)
-    _, errors = last.communicate(timeout=200)
+    _, errors = last.communicate(timeout=400)
     assert last.returncode == 0, errors
     mine, theirs = (Bundle.load(tmp_path / name / "b.safetensors") for name in ("killed", "whole"))
     assert mine.digest == theirs.digest

@@ -53,6 +53,7 @@ def mixed(items: torch.Tensor, labels: torch.Tensor, settings: Augmentation, cha
     if not settings.mixup:
         return items, [(labels, 1.0)]
     share = chance.beta(settings.mixup)
+    share = max(share, 1 - share)  # the same pairs come the other way round; so an item stays more itself than the other
     order = chance.order(len(items))
     return torch.lerp(items[order], items, share), [(labels, share), (labels[order], 1 - share)]
 

@@ -21,7 +21,7 @@ from pycroclass.estimators._split import Integers, is_validation
 from pycroclass.estimators.baselines import score_baselines
 from pycroclass.estimators.session import Session
 from pycroclass.estimators.settings import Balance, Optimisation, Transfer, group
-from pycroclass.networks import Classifier, PixelClassifier, architecture
+from pycroclass.networks import Classifier, ImageClassifier, PixelClassifier, architecture
 from pycroclass.operator import Composable, Pipeline, set_field
 from pycroclass.operators.network import Classify
 from pycroclass.reduction import Data, Estimator
@@ -202,7 +202,7 @@ class NetworkClassifier(Estimator):
         scale = None
         if start.pretrained is not None:
             training["pretrained"] = start.pretrained.record()
-            if start.pretrained.normalisation is not None:
+            if isinstance(start.module, ImageClassifier) and start.module.wants_standardised:
                 scale = standardised(items, index[~held], spec.names)
                 items = replace(items, scale=scale)
         about = {**to_dict(self)[0][0], "n_usable": training["n_usable"], "torch": torch.__version__, **(about or {})}
@@ -218,7 +218,8 @@ class NetworkClassifier(Estimator):
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed)
             module = architecture(self.architecture).build(parameters)
-        found = pretrained(self.transfer.source, self.architecture, parameters) if self.transfer else None
+        begin = self.transfer
+        found = pretrained(begin.source, self.architecture, parameters, licence=begin.licence) if begin else None
         if found is not None:
             found.load_into(module)
         begin_at_prior(module, np.array(prior))

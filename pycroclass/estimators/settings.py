@@ -145,13 +145,15 @@ class Transfer:
     Parameters
     ----------
     source : str
-        What `pycroclass.networks.pretrained` takes: the path of a checkpoint, or such as ``micronet``.
+        What `pycroclass.pretrained` takes: the path of a checkpoint or a bundle, or such as ``micronet``.
     head_epochs : int
         Epochs that train the head alone, at ``head_rate``; they count among the epochs of the training.
     head_rate : float
         Learning rate of the head in those epochs.
     layer_decay : float
         Each part of the network learns at this times the rate of the part behind it.
+    licence : str, optional
+        Of the weights; by default what the source says.
     freeze_norm : bool, optional
         Whether batch normalisation keeps the statistics that it came with; by default with fewer than 16 items in a batch, of which it
         could not learn good ones.
@@ -166,6 +168,7 @@ class Transfer:
     head_epochs: int = 5
     head_rate: float = 1e-3
     layer_decay: float = 0.75
+    licence: str | None = None
     freeze_norm: bool | None = None
 
     def __post_init__(self) -> None:
