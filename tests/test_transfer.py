@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import safetensors.torch
@@ -19,6 +20,9 @@ from pycroclass.errors import DataError, ParameterError, ReadError
 from pycroclass.item_spec import ItemAxis, ItemSpec
 from pycroclass.networks import ImageResNet, ResNet, architecture
 from pycroclass.operators import Classify
+from pycroclass.provenance import Provenance
+from pycroclass.sid import wrap
+from pycroclass.spec import Axis, AxisKind, Spec
 from pycroclass.transfer import IMAGENET, Normalisation, pretrained
 
 FIVE = {"n_classes": 5}
@@ -158,3 +162,20 @@ def test_normalisations_that_cannot_be(mean: tuple[float, ...], std: tuple[float
 def test_no_such_file() -> None:
     with pytest.raises(ReadError, match="cannot read"):
         pretrained("nowhere.pth", "resnet18", FIVE)
+
+
+def test_training_begins_with_them(source: ResNet, tmp_path: Path) -> None:
+    """On raw counts: they are brought to what the weights know, in a step of the bundle."""
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    counts = np.random.default_rng(0).poisson(900, (12, 40, 40)).astype(np.uint16)
+    axes = (Axis("frame", 12, kind=AxisKind.TEMPORAL), *(Axis(name, 40, kind=AxisKind.SPATIAL) for name in "yx"))
+    dataset = wrap(da.from_array(counts), Spec(axes, counts.dtype), provenance=Provenance("given", {}))
+    transfer = pc.Transfer(str(tmp_path / "w.pth"), head_epochs=1, licence="CC0-1.0")
+    classifier = pc.NetworkClassifier("resnet18", epochs=2, learning_rate=1e-4, transfer=transfer, validation=0.5)
+    bundle = pc.train(dataset, classifier, labels=["a", "b"] * 6)
+    assert bundle.training["pretrained"]["licence"] == "CC0-1.0"
+    assert bundle.training["pretrained"]["missing"] == ["fc.weight", "fc.bias"]
+    scale, classify = bundle.pipeline.steps()
+    assert scale.transform(torch.from_numpy(counts.astype(np.float32))).std().item() == pytest.approx(1, abs=0.05)
+    grey = source.conv1.weight.detach().double().sum(1, keepdim=True).float()
+    np.testing.assert_allclose(classify.weights["conv1.weight"].values, grey, atol=1e-3)  # two epochs at a low rate change little

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -85,7 +86,14 @@ class ImageClassifier(Classifier):
     """A network for images whose embedding is made of a map of features: it can say where in the image it saw what it judges.
 
     `feature_map` and `pool` take the place of `embed`.
+
+    Attributes
+    ----------
+    wants_standardised : bool
+        Whether it was made for images of mean 0 and standard deviation 1, and does not bring others there itself.
     """
+
+    wants_standardised: ClassVar[bool] = False
 
     @abstractmethod
     def feature_map(self, items: torch.Tensor) -> torch.Tensor:

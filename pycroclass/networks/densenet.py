@@ -95,6 +95,8 @@ class DenseNet(ImageClassifier):
     torch.Size([2, 5])
     """
 
+    wants_standardised = True
+
     def __init__(self, depth: Literal[121, 161, 169, 201], *, n_classes: int, n_channels: int = 3, dropout: float = 0.0) -> None:
         if depth not in _SIZES:
             raise ParameterError(f"a DenseNet has {', '.join(map(str, _SIZES))} layers, got {depth}")

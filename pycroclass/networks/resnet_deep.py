@@ -110,6 +110,8 @@ class ResNet(ImageClassifier):
     torch.Size([2, 5])
     """
 
+    wants_standardised = True
+
     def __init__(self, depth: Literal[18, 34, 50, 101], *, n_classes: int, n_channels: int = 3, dropout: float = 0.0) -> None:
         if depth not in _BLOCKS:
             raise ParameterError(f"a ResNet has {', '.join(map(str, _BLOCKS))} layers, got {depth}")

@@ -54,6 +54,8 @@ class VGG(ImageClassifier):
     torch.Size([2, 5])
     """
 
+    wants_standardised = True
+
     def __init__(
         self,
         depth: Literal[16, 19],
