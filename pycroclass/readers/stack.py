@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +85,8 @@ class StackedFiles:
 
     def __call__(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The part of the stack; each file is opened once."""
-        return np.stack([self._frame(path)[part[1:]] for path in self.paths[part[0]]])
+        paths = self.paths[part[0]]
+        return stacked((self._frame(path)[part[1:]] for path in paths), len(paths))
 
     def narrowed(self, part: tuple[slice, ...]) -> tuple[StackedFiles, tuple[slice, ...]]:
         """What reads this part alone, so that a task carries its own paths and not those of the whole stack."""
@@ -155,6 +156,17 @@ def open_stack(
     along = Axis(axis, len(paths), kind=AxisKind.TEMPORAL, quantity=axis)
     spec = Spec((along, *image_axes(header.shape)), header.dtype, title=common_folder(paths).name, geometry=geometry)
     return open_labelled(_stacked(paths, frames, spec, options.fit), spec, facts, paths, options)
+
+
+def stacked(images: Iterable[npt.NDArray[Any]], n_images: int) -> npt.NDArray[Any]:
+    """As `numpy.stack`, without all images beside their stack in memory."""
+    rest = iter(images)
+    first = next(rest)
+    stack = np.empty((n_images, *first.shape), first.dtype)
+    stack[0] = first
+    for place, image in enumerate(rest, 1):
+        stack[place] = image
+    return stack
 
 
 def shaped(image: npt.NDArray[Any], shape: tuple[int, ...], fit: Fit | None, where: str) -> npt.NDArray[Any]:

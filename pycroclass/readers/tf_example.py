@@ -110,6 +110,8 @@ def _varints(data: memoryview) -> Iterator[int]:
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """A number in groups of seven bits, lowest first, and where it ends."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1  # nearly always
     value = 0
     for i in range(_MOST):
         if at + i >= len(data):

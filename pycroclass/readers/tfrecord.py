@@ -9,7 +9,7 @@ images are for, which is the column ``split``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import groupby
@@ -27,7 +27,7 @@ from pycroclass.readers.failure import failure
 from pycroclass.readers.images import frame, frame_header
 from pycroclass.readers.labelled import ItemFacts, common_folder, complete, open_labelled
 from pycroclass.readers.options import Fit, ReadOptions
-from pycroclass.readers.stack import FrameHeader, common_header, image_axes, shaped
+from pycroclass.readers.stack import FrameHeader, common_header, image_axes, shaped, stacked
 from pycroclass.readers.tf_example import Features, parse_example
 from pycroclass.readers.tfrecord_shards import opened_shard, read_record, records
 from pycroclass.source import Source
@@ -83,14 +83,8 @@ class RecordImages:
 
     def __call__(self, part: tuple[slice, ...]) -> npt.NDArray[Any]:
         """The part of the stack; each shard is opened once where its images stand together."""
-        images = []
-        for shard, places in groupby(self.places[part[0]].tolist(), key=lambda place: place[0]):
-            path = self.shards[shard]
-            with reading(path), opened_shard(path) as file:
-                for _, number, start, size in places:
-                    example = parse_example(read_record(file, path, number, start, size))
-                    images.append(self._image(example, f"{path}, record {number}")[part[1:]])
-        return np.stack(images)
+        places = self.places[part[0]]
+        return stacked((image[part[1:]] for image in self._images(places)), len(places))
 
     def narrowed(self, part: tuple[slice, ...]) -> tuple[RecordImages, tuple[slice, ...]]:
         """What reads this part alone."""
@@ -103,6 +97,14 @@ class RecordImages:
     def taken(self, numbers: npt.NDArray[np.int64]) -> RecordImages:
         """What reads these images alone."""
         return replace(self, places=self.places[numbers])
+
+    def _images(self, places: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
+        for shard, together in groupby(places.tolist(), key=lambda place: place[0]):
+            path = self.shards[shard]
+            with reading(path), opened_shard(path) as file:
+                for _, number, start, size in together:
+                    example = parse_example(read_record(file, path, number, start, size))
+                    yield self._image(example, f"{path}, record {number}")
 
     def _image(self, example: Features, where: str) -> npt.NDArray[Any]:
         with reading(where):

@@ -53,6 +53,12 @@ def test_the_table_imports_no_reader() -> None:
         ("a.mrc", b"\0" * 208 + b"MAP ", "MRC"),
         ("a.sxm", b":NANONIS_VERSION:\n2", "Nanonis image"),
         ("notes.md", b"# hello", None),
+        ("Labels.CSV", b"path,label", "CSV"),
+        ("labels.parquet", b"PAR1", "Parquet"),
+        ("train-00000-of-00407", b"\x10\0\0", "TFRecord"),
+        ("train-00000-of-00407.gz", b"\x1f\x8b", "TFRecord"),
+        ("train-00000-of-00407.partial", b"\x10\0\0", None),
+        ("drops.tfrecord", b"\x10\0\0", "TFRecord"),
     ],
 )
 def test_format_by_content_and_name(tmp_path: Path, name: str, head: bytes, expected: str | None) -> None:
