@@ -218,7 +218,7 @@ def _add_splash(scene: Scene, well: Well, rng: np.random.Generator) -> None:
     """Small drops around the large one."""
     plate = well.plate
     for _ in range(rng.integers(6, 16)):
-        away, azimuth = well.outline.radius * rng.uniform(0.2, 1.5), rng.uniform(0, 2 * math.pi)
+        away, azimuth = well.outline.radius * rng.uniform(1.05, 1.8), rng.uniform(0, 2 * math.pi)
         y, x = well.outline.y + away * math.sin(azimuth), well.outline.x + away * math.cos(azimuth)
         add_cap(scene, well.site, plate, Outline(y, x, rng.uniform(30e-6, 120e-6)), plate.contact_angle)
 
