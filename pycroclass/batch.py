@@ -18,6 +18,7 @@ import torch
 from pycroclass import cluster
 from pycroclass.bundle import Bundle
 from pycroclass.class_counts import Counts, Tallies, count_labels
+from pycroclass.device import is_out_of_memory
 from pycroclass.earlier import discard, fitted, kept_pipeline
 from pycroclass.errors import AxisError, ClusterError, PycroclassError, ReadError, WriteError
 from pycroclass.interrupt import Interrupt, Stopped
@@ -260,7 +261,9 @@ def _is_hopeless(error: BaseException, client: Any) -> bool:
         return True
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, torch.AcceleratorError) or (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(cause, torch.AcceleratorError) and not is_out_of_memory(cause):
             return True
         cause = cause.__cause__
     return False

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -24,13 +24,19 @@ WORKSPACE_BYTES: Final = 64 << 20
 """Of a batch on a CPU: deep networks on large frames gain nothing from company, and lose the cache."""
 MEMORY_SHARE: Final = 0.4
 """Of a GPU's memory, for the batch that is computed; blocks on their way to it and back take some too."""
+_NO_MEMORY: Final = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 T = TypeVar("T")
 Forward = Callable[[torch.Tensor, int, int], dict[str, torch.Tensor]]
-"""Results by name of the items ``a`` to ``b`` of a block."""
+"""Results by name of some items on the device, which are those with the numbers ``a`` to ``b`` of a block."""
+Parts = list[tuple[int, dict[str, torch.Tensor]]]
 
 _turns: Final[defaultdict[torch.device, threading.Lock]] = defaultdict(threading.Lock)
+_computing: Final[dict[torch.device, torch.cuda.Stream]] = {}
 _of_thread: Final = threading.local()
+_full: Final = threading.Lock()
+_before: Final[list[Any]] = []
+"""For each turn that is taken now, the number type of convolutions that the first of them found."""
 
 
 def batch_size(device: torch.device, item_bytes: int, workspace: Callable[[], int]) -> int:
@@ -58,24 +64,82 @@ def on_device(block: torch.Tensor, forward: Forward, device: torch.device, n: in
     """
     if device.type == "cpu":
         with timed("compute"):
-            return _joined(len(block), in_batches(partial(forward, block), 0, len(block), n, device))
-    torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32, as on a CPU
-    stream = _stream(device)
-    with torch.cuda.device(device), torch.cuda.stream(stream):
+            return _joined(len(block), in_batches(lambda a, b: forward(block[a:b], a, b), 0, len(block), n, device))
+    with torch.cuda.device(device), torch.cuda.stream(_copying(device)):
         with timed("copy"):
-            resident = torch.empty(block.shape, dtype=block.dtype, pin_memory=True).copy_(block).to(device, non_blocking=True)
-            stream.synchronize()
-        with _turns[device], timed("compute"):
-            parts = list(in_batches(partial(forward, resident), 0, len(block), n, device))
-            stream.synchronize()
+            there = resident(block, device)
+            torch.cuda.current_stream().synchronize()
+        with turn(device):
+            parts = in_parts(there, forward, device, n)
         with timed("copy"):
             return _joined(len(block), iter(parts))
 
 
-def in_batches(compute: Callable[[int, int], T], a: int, b: int, n: int, device: torch.device) -> Iterator[tuple[int, T]]:
+@contextmanager
+def turn(device: torch.device) -> Iterator[None]:
+    """Compute on the device: for this thread alone on a GPU, on its one stream for that, and what was asked of it is done at the end.
+
+    A stream has memory of its own: were there more, each would keep what a batch takes. Networks compute in full float32, as on a CPU.
+    """
+    if device.type == "cpu":
+        with timed("compute"):
+            yield
+        return
+    with torch.cuda.device(device), _turns[device]:
+        stream = _computing.get(device) or _computing.setdefault(device, _new_stream(device))
+        with full_float32(), torch.cuda.stream(stream), timed("compute"):
+            yield
+            stream.synchronize()
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Convolutions of float32 in float32. That is a setting of the process: the last block that ends puts it back."""
+    conv = getattr(torch.backends.cudnn, "conv", None)
+    owner, name, full = (torch.backends.cudnn, "allow_tf32", False) if conv is None else (conv, "fp32_precision", "ieee")
+    with _full:
+        _before.append(_before[0] if _before else getattr(owner, name))
+        setattr(owner, name, full)
+    try:
+        yield
+    finally:
+        with _full:
+            before = _before.pop()
+            if not _before:
+                setattr(owner, name, before)
+
+
+def resident(block: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A block on the device; where memory does not suffice, the block as it is, to be copied bit by bit."""
+    try:
+        return torch.empty(block.shape, dtype=block.dtype, pin_memory=True).copy_(block).to(device, non_blocking=True)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    log.warning("the memory for %s does not suffice for a block of %d items; it is copied batch by batch", device, len(block))
+    torch.cuda.empty_cache()
+    return block
+
+
+def in_parts(block: torch.Tensor, forward: Forward, device: torch.device, n: int) -> Parts:
+    """Results of all items in batches, each with the item that it begins at; on the device as long as memory suffices."""
+    parts: Parts = []
+
+    def to_host() -> None:
+        for _, results in parts:  # in place: others hold the last of them too
+            results.update({name: result.cpu() for name, result in results.items()})
+
+    for part in in_batches(lambda a, b: forward(block[a:b].to(device), a, b), 0, len(block), n, device, make_room=to_host):
+        parts.append(part)
+    return parts
+
+
+def in_batches(
+    compute: Callable[[int, int], T], a: int, b: int, n: int, device: torch.device, *, make_room: Callable[[], None] | None = None
+) -> Iterator[tuple[int, T]]:
     """What ``compute`` gives for the items ``a`` to ``b``, ``n`` at a time, each with the item that it begins at.
 
-    Where the memory does not suffice it goes on with half as many.
+    Where the memory does not suffice it calls ``make_room`` and goes on with half as many.
 
     Raises
     ------
@@ -87,7 +151,7 @@ def in_batches(compute: Callable[[int, int], T], a: int, b: int, n: int, device:
         try:
             result = compute(start, stop)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if stop - start == 1:
                 raise DataError(f"the memory of {device} does not suffice for one item: {error}") from error
@@ -96,9 +160,11 @@ def in_batches(compute: Callable[[int, int], T], a: int, b: int, n: int, device:
             continue
         half = (stop - start + 1) // 2  # out of the handler, so that nothing holds the tensors of what failed
         log.warning("the memory of %s does not suffice for %d items at once; going on with %d", device, stop - start, half)
+        if make_room is not None:
+            make_room()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        yield from in_batches(compute, start, b, half, device)
+        yield from in_batches(compute, start, b, half, device, make_room=make_room)
         return
 
 
@@ -114,13 +180,19 @@ def _joined(n_items: int, parts: Iterator[tuple[int, dict[str, torch.Tensor]]]) 
     return joined
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, on a CPU or a GPU, as PyTorch, CUDA, cuBLAS and cuDNN say it."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _NO_MEMORY)
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream of this thread on the device."""
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which this thread copies to the device."""
     streams: dict[torch.device, torch.cuda.Stream] = vars(_of_thread).setdefault("streams", {})
     if device not in streams:
-        streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch is typed in part
+        streams[device] = _new_stream(device)
     return streams[device]
+
+
+def _new_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch is typed in part

@@ -18,7 +18,7 @@ import torch
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from pycroclass.device import in_batches
+from pycroclass.device import in_batches, turn
 from pycroclass.engine import BlockTask, arrange, fused, map_blocks
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.operator import Items
@@ -197,7 +197,7 @@ class Passes:
                 continue
             at = tuple(int(i) for i in place)
             values, use = dask.compute(self.array.blocks[at], None if mask is None else mask.blocks[at])
-            tensor, keep, n_bad = self._usable(values, use)
+            tensor, keep, n_bad = self._usable(to_tensor(np.asarray(values)), use)
             if n_bad and self.nonfinite == "refuse":
                 self.checker()((n_bad, None))
             yield tensor[keep], Items(items.index[keep.numpy()])
@@ -239,16 +239,16 @@ class Checker:
 
 @dataclass(frozen=True)
 class _Usable:
-    """Turns a block into items in floating point, and tells which of them may be used."""
+    """Turns a block into items in floating point, where it lies, and tells which of them may be used."""
 
     core: tuple[int, ...]
     adds_channel: bool
 
-    def __call__(self, block: NDArray, mask: NDArray | None) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def __call__(self, block: torch.Tensor, mask: NDArray | None) -> tuple[torch.Tensor, torch.Tensor, int]:
         """``(batch, *core)``, which to keep, and how many are not finite although the mask lets them in."""
-        tensor = computable(to_tensor(np.reshape(block, (-1, *self.core))))
+        tensor = computable(block.reshape(-1, *self.core))
         finite = torch.isfinite(tensor).flatten(1).all(1) if self.core else torch.isfinite(tensor)
-        allowed = torch.ones_like(finite) if mask is None else torch.from_numpy(np.ravel(mask).copy())
+        allowed = torch.ones_like(finite) if mask is None else torch.from_numpy(np.ravel(mask).copy()).to(finite.device)
         n_bad = int((allowed & ~finite).sum())
         return tensor.unsqueeze(1) if self.adds_channel else tensor, allowed & finite, n_bad
 
@@ -272,23 +272,24 @@ class _Reduce(BlockTask):
                 for a, b in batches:
                     work = partial(self._partial, slab, items, first)
                     for _, more in in_batches(work, a, b, b - a, device):  # merged one by one: a state may be larger than its batch
-                        outcome = _merge(self.reduction, (outcome, more))
+                        with turn(device):
+                            outcome = _merge(self.reduction, (outcome, more))
             n_bad, state = outcome
             return n_bad, state and tuple(part.cpu() for part in state)
 
     def _partial(self, slab: NDArray, items: Items, first: int, a: int, b: int) -> tuple[int, State | None]:
+        device = self.execution.resolve()
         items = _those(items, slice(a, b))
         values = dict(items.values)
-        tensor, keep, n_bad = self.usable(slab[a - first : b - first], values.pop("mask", None))
+        mask = values.pop("mask", None)
         items = replace(items, values=values)
-        if not bool(keep.all()):
-            tensor, items = tensor[keep], _those(items, keep.numpy())
-        if not len(tensor):
-            return n_bad, None
         with timed("copy"):
-            tensor = tensor.to(self.execution.resolve())
-        with timed("compute"):
-            return n_bad, self.reduction.partial(tensor, items)
+            raw = to_tensor(slab[a - first : b - first]).to(device)
+        with turn(device):
+            tensor, keep, n_bad = self.usable(raw, mask)
+            if not bool(keep.all()):
+                tensor, items = tensor[keep], _those(items, keep.cpu().numpy())
+            return n_bad, self.reduction.partial(tensor, items) if len(tensor) else None
 
 
 class _Count(Reduction):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, get_args
@@ -18,7 +17,7 @@ import torch
 
 from pycroclass.device import batch_size, on_device
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.networks.inference import Precision, precision
+from pycroclass.networks.inference import Precision, computing_in
 from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
 from pycroclass.profile import timed
 from pycroclass.reduction import Estimator
@@ -248,7 +247,7 @@ class Stage:
         dtypes = {name: spec.dtype for name, spec in self.steps[-1].outputs.items()}
 
         def forward(tensor: torch.Tensor, a: int, b: int) -> dict[str, torch.Tensor]:
-            results = {"": tensor[a:b]}
+            results = {"": tensor}
             for step in steps:
                 tensor = next(iter(results.values()))
                 results = step(tensor if step.operator.takes_any_dtype else computable(tensor), _some(items, a, b))
@@ -342,16 +341,6 @@ def computable(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_complex() or tensor.dtype in (torch.float32, torch.float64):
         return tensor
     return tensor.to(torch.float64 if tensor.dtype in (torch.int64, torch.uint64) else torch.float32)
-
-
-@contextmanager
-def computing_in(number_type: Precision) -> Iterator[None]:
-    """Let networks compute in this number type."""
-    before = precision.set(number_type)
-    try:
-        yield
-    finally:
-        precision.reset(before)
 
 
 def _some(items: Items, a: int, b: int) -> Items:

@@ -6,6 +6,8 @@ import copy
 import logging
 import operator
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
@@ -22,6 +24,17 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 precision: Final[ContextVar[Precision]] = ContextVar("precision", default="float32")
 """The number type in which networks compute in this context; set by whoever runs them."""
+
+
+@contextmanager
+def computing_in(number_type: Precision) -> Iterator[None]:
+    """Let networks compute in this number type."""
+    before = precision.set(number_type)
+    try:
+        yield
+    finally:
+        precision.reset(before)
+
 
 _N_LANES: Final = 16
 """float32 numbers in the widest vector of a CPU."""

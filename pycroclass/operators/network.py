@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from pycroclass.array_value import ArrayValue
+from pycroclass.device import turn
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.networks import Classifier, PixelClassifier, architecture
-from pycroclass.networks.inference import Precision, precision, prepared
+from pycroclass.networks.inference import Precision, computing_in, precision, prepared
 from pycroclass.networks.memory import measured_workspace
 from pycroclass.operator import Operator, set_field
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
@@ -245,14 +246,12 @@ def label_agreement(operator: Network | Classify, block: torch.Tensor) -> float:
     True
     """
     labels = []
-    for one in get_args(Precision):
-        before = precision.set(one)
-        try:
-            _, logits, is_finite = operator.answer(block)
-        finally:
-            precision.reset(before)
-        labels.append(logits.argmax(1).where(is_finite.squeeze(1), _NO_CLASS))
-    return (labels[0] == labels[1]).double().mean().item()
+    with turn(block.device):
+        for one in get_args(Precision):
+            with computing_in(one):
+                _, logits, is_finite = operator.answer(block)
+            labels.append(logits.argmax(1).where(is_finite.squeeze(1), _NO_CLASS))
+        return (labels[0] == labels[1]).double().mean().item()
 
 
 class _Modules:
