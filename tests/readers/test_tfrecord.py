@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 from base64 import b64decode
 from io import BytesIO
@@ -70,6 +71,9 @@ def test_round_trip(tmp_path: Path, compression: str | None, colours: int) -> No
         assert image.metadata["items"] == {**dataset.metadata["items"], "split": ["train"] * 10}
         np.testing.assert_array_equal(found["label"].compute(), dataset.metadata["labels"])
     assert pc.read(shards[2])["image"].shape[0] == 2
+    assert pc.read(tmp_path)["image"].name == pc.read(tmp_path)["image"].name
+    moved = pickle.loads(pickle.dumps(dict(image.dask)))
+    np.testing.assert_array_equal(next(iter(moved.values()))[0](), dataset.compute())
 
 
 def test_jpeg_as_pillow_decodes_it(tmp_path: Path) -> None:
