@@ -60,6 +60,7 @@ def with_statistics(module: Any) -> Any:
     return module.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(models is None, reason=f"torchvision cannot be imported: {WHY}")
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_equals_torchvision(name: str) -> None:
