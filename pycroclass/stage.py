@@ -216,7 +216,7 @@ class Stage:
             for rows, batches in slabs(navigation, n_slab):
                 with timed("read"):
                     slab = read((rows, *(slice(None),) * (len(navigation) - 1), *window) if navigation else window)
-                flat = slab.reshape(-1, *slab.shape[len(navigation) :])
+                flat = np.ascontiguousarray(slab).reshape(-1, *slab.shape[len(navigation) :])  # in another layout sums round otherwise
                 first = batches[0][0]
                 for a, b in batches:
                     for name, values in self._compute(flat[a - first : b - first], _some(items, a, b), device, n_batch).items():

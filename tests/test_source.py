@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -12,15 +12,16 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycroclass.engine import fused, run
-from pycroclass.operator import Composable, Pipeline
+from pycroclass.operator import Composable, Operator, Pipeline
 from pycroclass.operators import Crop, Log1p, RadialProfile, VirtualDetector, ZScore
 from pycroclass.source import Load, Source, source_of
-from pycroclass.spec import Axis, Spec
-from pycroclass.stage import Execution
+from pycroclass.spec import Axis, Domain, Spec
+from pycroclass.stage import NO_ITEMS, Execution, plan
 
 FRAMES = np.random.default_rng(0).integers(0, 999, (5, 3, 24, 26)).astype("u2")
 READ: list[tuple[slice, ...]] = []
@@ -86,6 +87,31 @@ def test_reading_in_the_task_changes_no_bit(pipeline: Composable, chunks: tuple[
     array, spec = frames(chunks)
     plain, _ = run(pipeline, array, spec, Execution(device="cpu", batch_bytes=batch))[""]
     assert np.array_equal(computed(plain), plain.compute(scheduler="sync"), equal_nan=True)
+
+
+@dataclass(frozen=True)
+class _Total(Operator):
+    """Of float32 in float32: its last digits tell how the values lie in memory."""
+
+    domain = Domain.IMAGE
+
+    def output(self, spec: Spec) -> Spec:
+        return replace(spec, axes=())
+
+    def transform(self, block: torch.Tensor) -> torch.Tensor:
+        return block.sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_window_of_a_block_in_memory_gives_the_bits_of_one_that_is_read(dtype: str) -> None:
+    values = np.random.default_rng(0).random((4, 130, 140)).astype(dtype)
+    stage, *_ = plan(
+        Crop((100, 101)) | _Total(),
+        Spec((Axis("frame", 4, "temporal"), Axis("y", 130, "spatial"), Axis("x", 140, "spatial")), values.dtype),
+        Execution(device="cpu"),
+    )
+    read = stage.stream((4,), lambda part: values[part].copy(), NO_ITEMS)
+    assert np.array_equal(stage(values, NO_ITEMS)[""], read[""])
 
 
 def test_only_what_the_crop_takes_is_read_and_in_batches() -> None:
