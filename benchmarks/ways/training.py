@@ -37,11 +37,16 @@ def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
 def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int) -> Losses:
     """Forward, backward, step; after each epoch the validation."""
     items, labels = _items(shape, n)
+    standardises = len(shape) == 3 and shape[0] == 3  # the deep networks, which do not do it themselves
     size = {"length": shape[0]} if len(shape) == 1 else {"n_channels": shape[0]}
 
     def work() -> list[float]:
         held = is_validation(labels.numpy(), None, fraction=0.2, seed=_SEED, classes=_CLASSES)
         training, validation = np.flatnonzero(~held), np.flatnonzero(held)
+        if standardises:
+            x = (items - items[training].mean((0, 2, 3), keepdim=True)) / items[training].std((0, 2, 3), keepdim=True)
+        else:
+            x = items
         torch.manual_seed(_SEED)
         module = architecture_of(architecture).build({"n_classes": len(_CLASSES), **size})
         optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE)
@@ -54,10 +59,10 @@ def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
             order = np.random.default_rng((_SEED, epoch)).permutation(training)
             for some in np.array_split(order, math.ceil(len(order) / batch)):
                 optimizer.zero_grad()
-                F.cross_entropy(module(items[some]), labels[some], weight).backward()
+                F.cross_entropy(module(x[some]), labels[some], weight).backward()
                 optimizer.step()
             schedule.step()
-            losses.append(_validate(module, items[validation], labels[validation], batch))
+            losses.append(_validate(module, x[validation], labels[validation], batch))
         return losses
 
     return work

@@ -39,8 +39,8 @@ class LearnedNetwork:
     Parameters
     ----------
     pipeline : Pipeline
-        `Classify` with the weights of the best epoch; before it, where the network began with weights that want standardised images,
-        what standardises them.
+        `Classify` with the weights of the best epoch; before it, where the network was made for standardised images and does not bring
+        others there itself, what standardises them by the training images.
     training : dict
         Split, class counts, and the curve by epoch; JSON-ready.
     metrics : dict
@@ -199,13 +199,13 @@ class NetworkClassifier(Estimator):
         if self.baselines:
             training["baselines"] = score_baselines(items, index[~held], index[held], self.classes, seed=self.seed)
         start = self._start(parameters, list(training["balance"]["prior"].values()))
-        scale = None
         if start.pretrained is not None:
             training["pretrained"] = start.pretrained.record()
-            if isinstance(start.module, ImageClassifier) and start.module.wants_standardised:
-                scale = standardised(items, index[~held], spec.names)
-                items = replace(items, scale=scale)
+        wants_standardised = isinstance(start.module, ImageClassifier) and start.module.wants_standardised
+        scale = standardised(items, index[~held], spec.names) if wants_standardised else None
+        items = replace(items, scale=scale)
         about = {**to_dict(self)[0][0], "n_usable": training["n_usable"], "torch": torch.__version__, **(about or {})}
+        about |= {name: training[name] for name in ("pretrained",) if name in training}
         task = _fitting.Task(start.module, items, index[~held], index[held], self, session=session, about=about, deadline=deadline)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             fitted = _fitting.fit(task)
