@@ -104,7 +104,7 @@ def gpu_numbers(text: str) -> tuple[int, ...] | None:
 
 def describe(client: distributed.Client) -> str:
     """Scheduler, workers and dashboard in one line."""
-    found = client.scheduler_info()
+    found = client.scheduler_info(n_workers=-1)  # all of them, not the first five
     workers = found["workers"]
     n_threads = sum(worker["nthreads"] for worker in workers.values())
     dashboard = f"dashboard {client.dashboard_link}" if find_spec("bokeh") else "no dashboard (pip install bokeh)"

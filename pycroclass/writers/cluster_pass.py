@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import zip_longest
@@ -16,7 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 from dask.typing import Key
 
-from pycroclass.errors import ClusterError
+from pycroclass.cluster import loss_named
 from pycroclass.writers.blocks import Group, Work
 from pycroclass.writers.places import Remote
 
@@ -47,7 +47,8 @@ class ClusterPass:
         priority = order(self._tasks)  # neighbours share most; data that are there already have no place in it
         groups = sorted(work.groups, key=lambda group: min(priority.get(key, -1) for key in group.keys))
         self._groups = _in_turns(groups)
-        self._workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+        self._largest = max((self._n_bytes(group) for group in groups), default=0)
+        self._workers: list[str] = []
         self._last_use = self._find_shared()
 
     def run(self) -> None:
@@ -60,7 +61,7 @@ class ClusterPass:
         """
         n_groups = len(self._groups)
         window = self._window()
-        with _loss_named(self._client):
+        with loss_named(self._client):
             in_flight = self._submit(range(min(window, n_groups)))
             n_submitted = len(in_flight)
             try:
@@ -72,6 +73,8 @@ class ClusterPass:
                     self._release(min(in_flight.values(), default=n_submitted))
                     room = window - len(in_flight)
                     if n_submitted < n_groups and room >= window // _REFILL:
+                        window = self._window()
+                        room = max(1, window - len(in_flight))
                         following = self._submit(range(n_submitted, min(n_submitted + room, n_groups)))
                         n_submitted += len(following)
                         in_flight.update(following)
@@ -83,9 +86,14 @@ class ClusterPass:
                 raise
 
     def _window(self) -> int:
-        """How many groups may be in flight: two for each thread, more if they are small, so that no worker waits for the next."""
-        n_threads = max(1, sum(self._client.nthreads().values()))
-        fitting = _BYTES // max(1, *(self._n_bytes(group) for group in self._groups))
+        """How many groups may be in flight: two for each thread, more if they are small, so that no worker waits for the next.
+
+        It asks for the workers, for some join late and some leave.
+        """
+        threads = self._client.nthreads()
+        self._workers = sorted(threads)
+        n_threads = max(1, sum(threads.values()))
+        fitting = _BYTES // max(1, self._largest)
         window: int = n_threads * min(max(_GROUPS_PER_THREAD, fitting // n_threads), _SMALL_GROUPS_PER_THREAD)
         return window
 
@@ -217,15 +225,3 @@ def _in_turns(groups: Sequence[Group]) -> list[Group]:
     for group in groups:
         shards.setdefault(_shard(group), []).append(group)
     return [group for turn in zip_longest(*shards.values()) for group in turn if group is not None]
-
-
-@contextmanager
-def _loss_named(client: distributed.Client) -> Iterator[None]:
-    try:
-        yield
-    except distributed.KilledWorker as error:
-        raise ClusterError(f"a task ended each worker that it ran on: out of memory, or a crash of a library. {error}") from error
-    except (distributed.CancelledError, distributed.comm.CommClosedError, TimeoutError, RuntimeError) as error:
-        if client.status == "running":
-            raise
-        raise ClusterError("the scheduler was lost: its process ended, or the network to it") from error

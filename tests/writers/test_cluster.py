@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
@@ -13,7 +14,10 @@ import pytest
 import sidpy
 from distributed import Client, LocalCluster
 
+from pycroclass.cluster import describe
 from pycroclass.writers import write
+from pycroclass.writers.blocks import Block, Group, Work
+from pycroclass.writers.cluster_pass import ClusterPass
 
 Make = Callable[..., sidpy.Dataset]
 
@@ -99,3 +103,23 @@ def test_blocks_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
         write({"a": dataset}, tmp_path / "out.h5", progress=lambda written: ahead.append(len(STARTED) - written.done))
     assert len(STARTED) == len(ahead) == 140
     assert max(ahead) <= most
+
+
+def test_workers_that_join_late_have_their_share() -> None:
+    """Of the groups in flight, and of the shards."""
+    blocks = [Block(SimpleNamespace(remote=lambda region: None), i, (slice(i, i + 1),), 64 << 20) for i in range(9)]  # type: ignore[arg-type]
+    work = Work(
+        {("a", i): i for i in range(9)}, {("a", i): set() for i in range(9)}, [Group((("a", i),), ((b,),)) for i, b in enumerate(blocks)]
+    )
+    threads: dict[str, int] = {}
+    one_pass = ClusterPass(SimpleNamespace(nthreads=lambda: threads), work)
+    assert (one_pass._window(), one_pass._preference(2)) == (2, {})
+    threads |= {"tcp://b": 2, "tcp://a": 1}
+    assert one_pass._window() == 6
+    assert one_pass._preference(2)["workers"] == ["tcp://a"]
+
+
+def test_all_workers_are_counted() -> None:
+    with LocalCluster(n_workers=7, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster, Client(cluster) as client:
+        client.wait_for_workers(7)
+        assert "7 workers, 7 threads" in describe(client)
