@@ -119,8 +119,7 @@ def krippendorff_alpha(counts: Integers, *, level: Level = "nominal") -> float:
     """
     counts, n = _judged_twice(counts)
     of_class = counts.sum(0).astype(np.float64)
-    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1], dtype=np.int64)
-    coincidences = (pairs / (n - 1)[:, None, None]).sum(0)
+    coincidences = (counts / (n - 1)[:, None]).T @ counts  # with each judgement itself, which is at no distance
     distance = _distances(of_class, level)
     expected = (np.outer(of_class, of_class) * distance).sum()
     return float(1 - (of_class.sum() - 1) * (coincidences * distance).sum() / expected) if expected else float("nan")

@@ -9,6 +9,8 @@ from linear import dataset_of, learnt
 
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError, ParameterError
+from pycroclass.estimators import NetworkClassifier
+from pycroclass.evaluation import protocols
 from pycroclass.evaluation.protocols import first_groups, group_folds, leave_one_group_out
 from pycroclass.per_item import column
 
@@ -104,6 +106,19 @@ def test_same_seed_same_answer() -> None:
     one, two, other = (group_folds(drops(is_marked=True), learnt, groups="site", n_folds=2, n_bootstrap=50, seed=s) for s in (0, 0, 1))
     assert repr(one.evaluation.gaps) == repr(two.evaluation.gaps)
     assert repr(one.evaluation.gaps) != repr(other.evaluation.gaps)
+
+
+def test_a_network_is_trained_on_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def pretend(data: sidpy.Dataset, classifier: NetworkClassifier) -> Bundle:
+        given.append(classifier)
+        return learnt(data)
+
+    monkeypatch.setattr(protocols, "train", pretend)
+    network = NetworkClassifier(epochs=1)
+    group_folds(drops(is_marked=False), network, groups="site", n_folds=2, n_bootstrap=0)
+    assert given == [network, network]
 
 
 def test_groups_that_cannot_be_left_out() -> None:
