@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -64,7 +65,8 @@ def _facts(bundle: Bundle) -> Iterator[Fact]:
     files = sorted(file for source in record.get("sources", ()) for file in files_of(source))
     if files:
         names = [Path(path).name for path, *_ in files]
-        yield Fact("trained on", counted(len(files), "file"), f"{listed(names, 4)} in {Path(files[0][0]).parent}")
+        folder = os.path.commonpath([Path(path).parent for path, *_ in files])
+        yield Fact("trained on", counted(len(files), "file"), f"{listed(names, 2)} in {folder}")
     ((_, settings),) = _step(record.get("classifier")).items()
     for name in _SETTINGS:
         if settings.get(name) is not None and name not in record:
@@ -118,7 +120,7 @@ def baselines(bundle: Bundle) -> Section | None:
     )
     grid = Grid(
         "",
-        ("model", *(name.replace("_", " ") for name in keys)),
+        ("model", *(f"{name[2:]} items" if name.startswith("n_") else name.replace("_", " ") for name in keys)),
         tuple((row.name, *(_number(bundle.training["baselines"][row.name].get(name)) for name in keys)) for row in others),
     )
     return Section("baselines", "Baselines", text, pictures=(figure,), grids=(grid,))
@@ -187,7 +189,7 @@ def _plain(value: Any) -> str:
         case Mapping():
             return ", ".join(f"{name.replace('_', ' ')} {_plain(one)}" for name, one in value.items() if one not in (None, {}, []))
         case list() | tuple():
-            return ", ".join(_plain(one) for one in value)
+            return listed([_plain(one) for one in value])
         case bool():
             return "yes" if value else "no"
         case float():

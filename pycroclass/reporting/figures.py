@@ -89,7 +89,7 @@ def _numbers(axes: Axes, counts: npt.NDArray[np.integer[Any]], share: npt.NDArra
     for (row, column), n in np.ndenumerate(counts):
         style: dict[str, Any] = {"ha": "center", "fontsize": size, "color": "w" if share[row, column] > 0.55 else INK if n else QUIET}
         if counts.shape[1] <= _MOST_SHARES:
-            axes.text(column, row - 0.04, f"{share[row, column]:.0%}", va="bottom", **style)
+            axes.text(column, row - 0.04, _percent(float(share[row, column])), va="bottom", **style)
             axes.text(column, row + 0.04, str(n), va="top", **style)
         else:
             axes.text(column, row, str(n), va="center", **style)
@@ -228,7 +228,8 @@ def intervals(rows: Sequence[Row], quantity: str, *, reference: float | None = N
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_fontweight("bold" if row.is_main else "normal")
         axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=quantity)
-        low = min((value for row in rows for value in (row.value, row.low) if math.isfinite(value)), default=0.0)
+        ends = [value for row in rows for value in (row.value, row.low)] + ([] if reference is None else [reference])
+        low = min(filter(math.isfinite, ends), default=0.0)
         axes.set_xlim(max(-0.02, math.floor(low * 10 - 0.5) / 10), 1.02)
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0)
@@ -307,6 +308,13 @@ def _number(value: Any) -> float:
 
 def _short(name: str, length: int = _LONGEST_NAME) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _percent(share: float) -> str:
+    """Whole percent, but 0 and 100 only where it is none or all."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def _below_one(value: float) -> str:

@@ -167,7 +167,10 @@ def _sized(image: Floats, *, has_peaks: bool = False) -> Floats:
 
 
 def _stretched(image: npt.NDArray[Any]) -> Floats:
-    """Values between 0 and 1, shape (y, x, 3); the few largest and smallest are cut off. Other than three channels are averaged."""
+    """Values between 0 and 1, shape (y, x, 3): those of a colour image of bytes as they are; else the few largest and smallest are cut
+    off. Other than three channels are averaged."""
+    if image.dtype == np.uint8 and image.shape[2:] == (_N_COLOURS,):
+        return image / 255
     values = np.abs(image) if np.iscomplexobj(image) else image.astype(np.float64)
     if values.ndim == 3 and values.shape[2] != _N_COLOURS:
         values = values.mean(2)

@@ -43,7 +43,7 @@ NAMES: Final = {
 """How a page calls the metrics."""
 _HEADLINE: Final = ("balanced_accuracy", "mcc", "roc_auc", "ece")
 _OF_GROUP: Final = ("balanced_accuracy", "accuracy", "macro_f1", "mcc")
-_MOST_GROUPS: Final = 40
+_MOST_GROUPS: Final = 20
 _SHELVES: Final = {
     "wrong": "Wrong, most confident first",
     "uncertain": "Uncertain, least confident first",
@@ -139,7 +139,8 @@ def by_group(evaluation: Evaluation, prefix: str = "") -> Section:
         for name, found in evaluation.per_group.items()
     ]
     text = f"From {number(lowest.value)} ({lowest.name}) to {number(highest.value)} ({highest.name})."
-    return Section(f"{prefix}groups", "Each group alone", text, pictures=(figure,), grids=(Grid("", header, (first, *others), 1),))
+    caption = "An interval from 1.000 to 1.000 says only that no item of the group was wrong."
+    return Section(f"{prefix}groups", "Each group alone", text, pictures=(figure,), grids=(Grid("", header, (first, *others), 1, caption),))
 
 
 def gap(evaluation: Evaluation, prefix: str = "") -> Section:

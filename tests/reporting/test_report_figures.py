@@ -29,6 +29,11 @@ def test_confusion_writes_shares_of_rows_and_counts() -> None:
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[0.75, 0.25, 0], [0, 0, 0]])
 
 
+def test_a_share_is_all_or_none_only_where_it_is() -> None:
+    figure = figures.confusion(np.array([[999, 1], [0, 7]]), ("a", "b"), ("a", "b"))
+    assert [text.get_text() for text in figure.axes[0].texts] == [">99%", "999", "<1%", "1", "0%", "0", "100%", "7"]
+
+
 @pytest.mark.parametrize(("k", "n_texts"), [(2, 8), (9, 81), (45, 0)])
 def test_confusion_of_many_classes_leaves_out_what_has_no_room(k: int, n_texts: int) -> None:
     names = [f"class {i}" for i in range(k)]
@@ -95,6 +100,8 @@ def test_intervals_mark_the_main_row_and_the_reference() -> None:
     assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["bold", "normal"]
     low, high = axes.get_xlim()
     assert low < 0.4 < 0.95 < high
+    (axes,) = figures.intervals([Row("network", 0.9)], "accuracy", reference=1 / 3).axes
+    assert axes.get_xlim()[0] < 1 / 3
     figures.intervals([Row("nothing", math.nan)], "accuracy")
 
 
