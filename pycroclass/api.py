@@ -26,6 +26,7 @@ from pycroclass.sid import provenance_of, unwrap, wrap
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
 from pycroclass.stage import Cut, Execution, plan
 from pycroclass.summaries import MeanByLabel
+from pycroclass.worker_device import device_name
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _run(
         **{key: value for key, value in recipe.items() if value is not None},
         "chunks": [list(sizes) for sizes in array.chunks],
         "execution": vars(settings),
-        "device": str(settings.resolve()),
+        "device": device_name(settings),
     }
     results = {}
     for name, (lazy, meaning) in engine.run_stages(stages, array, spec).items():
@@ -298,7 +299,12 @@ def mean_by_label(
 
 def _summaries(dataset: sidpy.Dataset, labels: sidpy.Dataset, passes: Passes, n_labels: int) -> dict[str, sidpy.Dataset]:
     classes = unwrap(labels)[1].classes
-    parameters = {"axes": list(passes.item.names), "nonfinite": passes.nonfinite, "execution": vars(passes.execution)}
+    parameters = {
+        "axes": list(passes.item.names),
+        "nonfinite": passes.nonfinite,
+        "execution": vars(passes.execution),
+        "device": device_name(passes.execution),
+    }
     results = {}
     for table, meaning in zip(MeanByLabel(n_labels).lazily(passes), _summary_specs(passes.item, n_labels, classes), strict=True):
         label_is_last = meaning.names[0] != "label"

@@ -146,11 +146,14 @@ def run(
     todo = jobs(files, output)
     loaded = Recipe.load(recipe)
     with _client(scheduler, workers, gpus, log_dir, is_quiet=quiet or as_json) as client:
+        execution = _execution(device)
+        if client is None:  # else the workers have it
+            execution.resolve()
         settings = Settings(
             key=key,
             size=size,
             fit=fit,  # type: ignore[arg-type]  # read checks it
-            execution=replace(_execution(device), precision="bfloat16" if precision == "bfloat16" else "float32"),
+            execution=replace(execution, precision="bfloat16" if precision == "bfloat16" else "float32"),
             chooses_precision=precision == "auto",
             digest=digest,  # type: ignore[arg-type]  # write checks it
             shard_bytes=(_SHARD_BYTES if client and shard_bytes is None else shard_bytes) or None,
@@ -264,9 +267,7 @@ def _profiled(picture: Path | None, client: distributed.Client | None) -> Iterat
 def _execution(device: str) -> Execution:
     from pycroclass.stage import Execution
 
-    execution = Execution(device=device)
-    execution.resolve()
-    return execution
+    return Execution(device=device)
 
 
 @contextmanager

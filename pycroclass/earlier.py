@@ -25,6 +25,7 @@ from pycroclass.serialize import from_dict, to_dict
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.spec import Domain
 from pycroclass.stage import Execution
+from pycroclass.worker_device import device_name
 from pycroclass.writers.atomic import journal_of, partial_of, refuse_taken, try_lock
 from pycroclass.writers.in_place import Ground
 from pycroclass.writers.journal import read_journal
@@ -118,7 +119,7 @@ def _task(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution, digest: 
             "source": fitted_to if digest == "sampled" else timeless(origin.digested(digest).to_dict()),
             "chunks": unwrap(dataset)[0].chunks,
             "execution": vars(execution),
-            "device": str(execution.resolve()),
+            "device": device_name(execution),
             "versions": deciding(versions()),
         }
     )

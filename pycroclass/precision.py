@@ -19,6 +19,7 @@ from pycroclass.passes import Passes
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec
 from pycroclass.stage import Execution
+from pycroclass.worker_device import is_like_here
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,13 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
     """
     execution = replace(execution or Execution(), precision="float32")
     *before, network = pipeline.steps()
+    if not isinstance(network, Classify):
+        return execution
+    if not is_like_here(execution):
+        log.warning("the workers have another device than this process, which cannot check a batch for them; networks compute in float32")
+        return execution
     device = execution.resolve()
-    if not isinstance(network, Classify) or not computes_bfloat16(device):
+    if not computes_bfloat16(device):
         return execution
     (lazy, meaning), *_ = engine.run(Pipeline(tuple(before)), *unwrap(dataset), execution).values()
     shares: list[float] = []

@@ -80,6 +80,12 @@ class Execution:
             raise ParameterError(f"device {self.device!r} was asked for, but no CUDA device is available; use 'cpu' or 'auto'")
         return device
 
+    def device_name(self) -> str:
+        """The device with its model, for equal ones give equal bits: ``cuda (NVIDIA H100)``, ``cpu (AVX512)``."""
+        device = self.resolve()
+        model = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+        return f"{device} ({model})"
+
     def batch(self, item_bytes: int, workspace: Callable[[], int]) -> int:
         """How many items are computed at once, given the bytes of one as float32 and what it needs while it is computed."""
         if self.batch_bytes is not None:

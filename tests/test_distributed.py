@@ -7,10 +7,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import sidpy
+import torch
 from distributed import Client, LocalCluster
 
 import pycroclass as pc
+from pycroclass import precision
+from pycroclass.networks import ImageResNet
+from pycroclass.operators import Classify
 from pycroclass.replay import Verdict
+from pycroclass.sid import provenance_of
 
 SMALL = pc.Execution(block_bytes=100_000)
 
@@ -66,3 +72,27 @@ def test_a_network_on_a_cluster_gives_the_same_bits(stack: Path, tmp_path: Path)
     for key, values in in_threads.items():
         np.testing.assert_array_equal(on_cluster[key], values)
     assert {report.verdict for report in pc.replay(tmp_path / "cluster.h5")} == {Verdict.IDENTICAL}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="no CPU can do less than this one")
+def test_the_record_says_what_computed_and_not_what_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose CPU can do less, as one on another machine."""
+    images = sidpy.Dataset.from_array(np.ones((3, 20, 20), "f4"))
+    images.data_type = "image_stack"
+    for i, (name, kind) in enumerate((("frame", "temporal"), ("y", "spatial"), ("x", "spatial"))):
+        images.set_dimension(i, sidpy.Dimension(np.arange(images.shape[i]), name=name, dimension_type=kind))
+    network = Classify("resnet_small", {"n_classes": 2}, ImageResNet(n_classes=2).state_dict(), classes=("miss", "hit"))
+    cpu = pc.Execution(device="cpu")
+    env = {"ATEN_CPU_CAPABILITY": "default"}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, env=env) as cluster, Client(cluster):
+        results = pc.run(network, images, execution=cpu)
+        results |= pc.mean_by_label(images, results["label"], execution=cpu)
+        for name in ("label", "mean"):
+            assert provenance_of(results[name]).parameters["device"] == "cpu (DEFAULT)"
+        monkeypatch.setattr(precision, "computes_bfloat16", lambda device: pytest.fail("asked of the wrong machine"))
+        assert precision.choose(network, images, cpu) == cpu
+        with pytest.raises(pc.errors.ParameterError, match="no CUDA device"):
+            pc.run(network, images, execution=pc.Execution(device="cuda"))
+    assert provenance_of(pc.run(network, images, execution=cpu)["label"]).parameters["device"] == cpu.device_name()

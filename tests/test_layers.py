@@ -19,7 +19,7 @@ LAYERS = [
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item"},
-    {"summaries", "precision", "cluster", "readers", "writers"},
+    {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
     {"api", "simulate", "splitting", "leakage"},
     {"training", "replay", "recipe", "pictures", "evaluation"},
     {"earlier", "class_counts", "reporting"},
@@ -55,7 +55,7 @@ RIM = {
     "evaluation_commands",
     "training_recipe",
 }
-DASK = {"source", "engine", "passes", "summaries", "cluster"} | RIM
+DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 
 
