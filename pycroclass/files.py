@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from pycroclass.errors import WriteError
+
+_LOCAL: Final = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs", "tmpfs", "xfs", "zfs"}
+_MOUNTS: Final = "/proc/self/mountinfo"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -38,3 +43,25 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_local(path: str | Path) -> bool:
+    """Whether a file lies on a disk or in the memory of this machine, as far as the system tells.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    return _is_local(os.stat(path).st_dev)
+
+
+@lru_cache(maxsize=64)
+def _is_local(device: int) -> bool:
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with contextlib.suppress(OSError), open(_MOUNTS) as mounts:
+        for line in mounts:  # 29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+            place, _, kind = line.partition(" - ")
+            if place.split()[2] == number:
+                return kind.split()[0] in _LOCAL
+    return False

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,19 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pycroclass.profile import timed
-from pycroclass.readers.hdf5_filters import Bytes, Pipeline, Scratch, Wanted, unshuffle
+from pycroclass.readers.hdf5_filters import Pipeline, Wanted, unshuffle
 from pycroclass.readers.hdf5_links import virtual_sources
+from pycroclass.readers.regions import Bounds, Bytes, Read, Scratch, bounds_of, fetch, gather, strides_of
 
 SMALLEST: Final = 16 << 10
 """Bytes of a chunk below which HDF5 itself is faster."""
-_GAP: Final = 16 << 10  # bytes that are read and left out sooner than to ask the system once more
-_RUN: Final = 1 << 20  # bytes that stay in the cache until the values are copied out of them
 _KEPT: Final = 64 << 20  # bytes of decoded chunks that may be kept for the next region
 _SETTLED: Final = 2.0  # seconds after which a file that is written anew has another time of change
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))  # a file whose chunks are listed stops no reader of another
-
-Bounds = tuple[tuple[int, int], ...]
-Read = Callable[[tuple[slice, ...]], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +126,7 @@ def _one_piece(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
 def _rows(dataset: h5py.Dataset) -> npt.NDArray[np.int64]:
     rows = array("q")
     grid = tuple(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks))
-    steps = [*zip(dataset.chunks, _strides(grid, 1))]
+    steps = [*zip(dataset.chunks, strides_of(grid, 1))]
 
     def note(found: Any) -> None:
         number = sum(start // chunk * stride for start, (chunk, stride) in zip(found.chunk_offset, steps))
@@ -170,7 +166,7 @@ def open_regions(path: str, name: str) -> Iterator[Read]:
 
 
 def _by_hdf5(dataset: h5py.Dataset, region: tuple[slice, ...]) -> npt.NDArray[Any]:
-    bounds = _bounds(dataset.shape, region)
+    bounds = bounds_of(dataset.shape, region)
     values: npt.NDArray[Any] = dataset[tuple(slice(*bound) for bound in bounds)]
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
@@ -200,22 +196,13 @@ def _look_up(path: str, name: str, place: tuple[int, int]) -> Layout | None:
     return layout
 
 
-def _bounds(shape: tuple[int, ...], region: Sequence[slice]) -> Bounds:
-    """First and last index of a region along each axis."""
-    whole = (*region, *[slice(None)] * (len(shape) - len(region)))
-    bounds = tuple((part.start or 0, n if part.stop is None else part.stop) for n, part in zip(shape, whole))
-    if len(whole) != len(shape) or any(not 0 <= start <= stop <= n for n, (start, stop) in zip(shape, bounds)):
-        raise ValueError(f"the dataset has shape {shape}, wanted {tuple(region)}")
-    return bounds
-
-
 class _Regions:
     """Reads regions of one dataset from an open file, with memory that is used again."""
 
     def __init__(self, file: io.FileIO, layout: Layout) -> None:
         self._file = file
         self._layout = layout
-        self._strides = _strides(layout.chunk_shape, layout.dtype.itemsize)
+        self._strides = strides_of(layout.chunk_shape, layout.dtype.itemsize)
         self._n_bytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
         self._scratch = Scratch()
         self._seen: set[int] = set()
@@ -224,7 +211,7 @@ class _Regions:
 
     def __call__(self, region: tuple[slice, ...]) -> npt.NDArray[Any]:
         layout = self._layout
-        bounds = _bounds(layout.shape, region)
+        bounds = bounds_of(layout.shape, region)
         shape = tuple(stop - start for start, stop in bounds)
         native = layout.dtype.newbyteorder("=")
         out = self._scratch("values", math.prod(shape) * native.itemsize).view(native).reshape(shape)
@@ -251,25 +238,7 @@ class _Regions:
             if size != self._n_bytes:
                 raise ValueError(f"it has {size} bytes, wanted {self._n_bytes}")
             first = sum(start * stride for (start, _), stride in zip(source, self._strides))
-            self._gather(offset + first, self._strides, out)
-
-    def _gather(self, place: int, strides: tuple[int, ...], out: npt.NDArray[Any]) -> None:
-        """Bytes that are the values: only the runs under the region are read."""
-        dtype = self._layout.dtype
-        run, gap = _extent(out.shape, strides, dtype.itemsize)
-        if out.nbytes == run and out.dtype == dtype and out.flags.c_contiguous:
-            self._fetch(place, out.reshape(-1).view(np.uint8))
-        elif run <= _RUN and gap <= _GAP:
-            data = self._scratch("raw", run)
-            self._fetch(place, data)
-            out[...] = np.ndarray(out.shape, dtype, data, strides=strides)
-        elif out.ndim > 1 and (gap > _GAP or strides[0] > _RUN):
-            for i in range(len(out)):
-                self._gather(place + i * strides[0], strides[1:], out[i])
-        else:
-            n = _RUN // strides[0]
-            for i in range(0, len(out), n):
-                self._gather(place + i * strides[0], strides, out[i : i + n])
+            gather(self._file, offset + first, self._strides, layout.dtype, out, self._scratch)
 
     def _decoded(self, number: int, offset: int, size: int, mask: int, source: Bounds, out: npt.NDArray[Any]) -> None:
         layout = self._layout
@@ -293,22 +262,12 @@ class _Regions:
         keep = self._is_keeping and (len(self._kept) + 1) * n_bytes <= _KEPT
         scratch = Scratch() if keep else self._scratch
         data = scratch("stored", size)
-        self._fetch(offset, data)
+        fetch(self._file, offset, data)
         with timed("decode"):
             data = self._layout.pipeline.decode(data, n_bytes, mask, (0, n_bytes) if keep else wanted, scratch)
         if keep:
             self._kept[number] = data
         return data
-
-    def _fetch(self, offset: int, out: Bytes) -> None:
-        with timed("read"):
-            self._file.seek(offset)
-            n_read = 0
-            while n_read < len(out):
-                n = self._file.readinto(out[n_read:].data)
-                if not n:
-                    raise EOFError(f"the file ends at byte {offset + n_read}, wanted {len(out) - n_read} more")
-                n_read += n
 
     def _forget_all_but(self, numbers: Sequence[int]) -> None:
         self._seen = set(numbers)
@@ -327,16 +286,3 @@ def _overlaps(layout: Layout, bounds: Bounds) -> Iterator[tuple[int, Bounds, tup
             source.append((first - i * chunk, last - i * chunk))
             target.append(slice(first - start, last - start))
         yield number, tuple(source), tuple(target)
-
-
-def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    return tuple(math.prod(shape[d + 1 :]) * itemsize for d in range(len(shape)))
-
-
-def _extent(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
-    """Bytes from the first value of a region to the end of the last, and the longest run between that is not part of it."""
-    run, gap = itemsize, 0
-    for n, stride in zip(reversed(shape), reversed(strides)):
-        gap = max(gap, stride - run if n > 1 else 0)
-        run += (n - 1) * stride
-    return run, gap

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import n_core, reading
 from pycroclass.readers.failure import failure
-from pycroclass.readers.hdf5_chunks import Read, open_regions
+from pycroclass.readers.hdf5_chunks import open_regions
 from pycroclass.readers.hdf5_links import linked_file, virtual_sources
+from pycroclass.readers.regions import Read
 from pycroclass.source import Source
 from pycroclass.spec import Spec
 

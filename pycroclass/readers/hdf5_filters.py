@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+from pycroclass.readers.regions import Bytes, Scratch
+
 Wanted = tuple[int, int]
 """First byte of a decoded chunk that is needed, and the one after the last."""
 
@@ -29,21 +30,6 @@ _CHECKSUM_BYTES: Final = 4
 _BLOSC_CODERS: Final = {0, 1, 2, 4, 5}  # BloscLZ, LZ4, LZ4HC, zlib, Zstandard
 _HEADER: Final = struct.Struct(">QI")  # bytes of all blocks decoded, bytes of one; each block follows its length
 _LENGTH: Final = struct.Struct(">I")
-
-
-class Scratch:
-    """Arrays of bytes that are used again and again: new memory costs as much as decoding."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Bytes] = {}
-
-    def __call__(self, name: str, n_bytes: int) -> Bytes:
-        """The array of that name, with whatever is in it."""
-        array = self._arrays.get(name)
-        if array is None or len(array) < n_bytes:
-            array = self._arrays[name] = np.empty(n_bytes, np.uint8)
-        return array[:n_bytes]
-
 
 Undo = Callable[[Bytes, int, Wanted, Scratch], Bytes]
 """From what a filter wrote, and the number of bytes it got, to these bytes, right at least where they are wanted."""

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from pycroclass.errors import ReadError
 from pycroclass.readers import hdf5_chunks
+from pycroclass.readers import regions as reading_regions
 from pycroclass.readers.hdf5_chunks import Layout
 from pycroclass.readers.hdf5_file import Hdf5Array
 
@@ -134,8 +135,8 @@ def test_one_piece(tmp_path: Path, dtype: str, case: Any, gap: int, run: int) ->
         file.create_dataset("data", data=values(shape, dtype, 0))
     assert is_direct(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hdf5_chunks, "_GAP", gap)
-        patch.setattr(hdf5_chunks, "_RUN", run)
+        patch.setattr("pycroclass.readers.regions._GAP", gap)
+        patch.setattr("pycroclass.readers.regions._RUN", run)
         with Hdf5Array(str(path), "data").opened() as read:
             for region in [*regions, ()]:
                 assert_same(read(region), by_hdf5(path, region))
@@ -588,8 +589,8 @@ def test_reading_a_few_rows_reads_few_bytes(tmp_path: Path, monkeypatch: pytest.
     with h5py.File(path, "w") as file:
         file["data"] = values((10, 300, 300), "u2", 0)
     fetched: list[int] = []
-    fetch = hdf5_chunks._Regions._fetch
-    monkeypatch.setattr(hdf5_chunks._Regions, "_fetch", lambda self, offset, out: (fetched.append(len(out)), fetch(self, offset, out)))
+    fetch = reading_regions.fetch
+    monkeypatch.setattr(reading_regions, "fetch", lambda file, offset, out: (fetched.append(len(out)), fetch(file, offset, out)))
     region = np.s_[2:4, 100:110, 50:90]
     assert_same(Hdf5Array(str(path), "data")(region), by_hdf5(path, region))
     assert fetched == [(9 * 300 + 40) * 2] * 2
