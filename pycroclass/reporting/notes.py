@@ -64,10 +64,10 @@ def _of_numbers(evaluation: Evaluation) -> Iterator[Note]:
         )
     if pooled.coverage < 1:
         left = sum(pooled.uncertain)
-        yield Note(False, f"{counted(left, 'item')} of {counted(pooled.support, 'item')} were left uncertain; they count as not found.")
-    for what, why in (("n_unlabelled", "have no true class"), ("n_unanswered", "hold NaN or inf and got no answer")):
+        yield Note(False, f"Left uncertain, and counted as not found: {left} of {counted(pooled.support, 'item')}.")
+    for what, why in (("n_unlabelled", "without a true class"), ("n_unanswered", "without an answer, because of NaN or inf")):
         if n := evaluation.provenance.get(what):
-            yield Note(False, f"{counted(n, 'item')} {why} and are left out.")
+            yield Note(False, f"Left out: {counted(n, 'item')} {why}.")
 
 
 def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:

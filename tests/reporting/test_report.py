@@ -7,16 +7,24 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
-from classified import bundle, evaluation, images, predictions
+from classified import CLASSES, bundle, evaluation, images, predictions
 
+import pycroclass as pc
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.evaluation import Evaluation, OperatingPoint, evaluation_of
 from pycroclass.evaluation.bootstrap import Interval
+from pycroclass.evaluation.gap import gaps
+from pycroclass.item_spec import ItemAxis, ItemSpec
+from pycroclass.networks import SpectrumResNet
+from pycroclass.provenance import Provenance
 from pycroclass.reporting import report
 from pycroclass.reporting.notes import notes
 from pycroclass.reporting.parts import bounds, number
+from pycroclass.sid import wrap
+from pycroclass.spec import Axis, AxisKind, Spec
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = ('<script>alert("a")</script>', "\"><img src=x onerror='alert(1)'>", "{{ 7 * 7 }}")
@@ -120,6 +128,45 @@ def test_several_are_compared_with_the_first(tmp_path: Path) -> None:
     text = " ".join(parsed(report({"known sites": evaluation(), "new site": worse}, tmp_path / "r.html")).text)
     gap = evaluation().pooled.balanced_accuracy - worse.pooled.balanced_accuracy
     assert f"known sites minus new site: {number(gap)} in balanced accuracy" in text
+
+
+def test_the_gap_to_new_groups_is_told(tmp_path: Path) -> None:
+    seen, new = predictions(), replace(predictions(), labels=np.roll(predictions().labels, 1))
+    found = replace(evaluation_of(new, n_bootstrap=20), gaps=gaps(seen, new, n_bootstrap=20))
+    path = report(found, tmp_path / "r.html")
+    text = " ".join(parsed(path).text)
+    gap = found.gaps["balanced_accuracy"]
+    assert f"On groups that it has learned from it is better by {number(gap.difference)}" in text
+    assert f"balanced accuracy {number(gap.inside)} {number(gap.outside)} {number(gap.difference)} {bounds(gap.interval)}" in text
+
+
+def test_spectra_are_drawn_as_curves(tmp_path: Path) -> None:
+    parameters = {"n_classes": 3, "length": 50, "width": 4}
+    module = SpectrumResNet(**parameters)
+    network = pc.Classify("resnet_spectrum", parameters, module.state_dict(), classes=CLASSES)
+    item = ItemSpec("spectrum", (ItemAxis("energy", 50),))
+    axes = (Axis("item", 90, AxisKind.TEMPORAL), Axis("energy", 50, AxisKind.SPECTRAL))
+    values = np.random.default_rng(0).normal(size=(90, 50)).astype(np.float32)
+    data = wrap(da.from_array(values), Spec(axes, np.dtype(np.float32)), provenance=Provenance("given", {}))
+    trained = pc.Bundle(pc.ZScore() | network, item, CLASSES)
+    reader = parsed(report(evaluation(), tmp_path / "r.html", bundle=trained, dataset=data))
+    drawn = [a["src"] or "" for a in reader.attributes("img") if "called" in (a["alt"] or "")]
+    assert len(drawn) >= 9
+    assert all(source.startswith("data:image/svg+xml") for source in drawn)
+    assert "Grad-CAM" not in " ".join(reader.text)
+
+
+def test_a_calibrated_bundle_that_may_be_uncertain_is_explained_by_its_network(tmp_path: Path) -> None:
+    whole = bundle()
+    steps = (*whole.pipeline.steps(), pc.TemperatureScale(1.7), pc.SureClass((0.6, 0.6, 0.6)))
+    sure = pc.Bundle(pc.Pipeline(steps), whole.item, whole.classes)
+    decided = np.where(predictions().confidence < 0.6, 3, predictions().most_probable)
+    seen = evaluation_of(replace(predictions(), decided=decided), n_bootstrap=0)
+    reader = parsed(report(seen, tmp_path / "r.html", bundle=sure, dataset=images()))
+    assert any(a["alt"] == "Grad-CAM of the same item" for a in reader.attributes("img"))
+    text = " ".join(reader.text)
+    assert f"Left uncertain, and counted as not found: {sum(seen.pooled.uncertain)} of 90 items" in text
+    assert "Crop → ZScore → Classify → TemperatureScale → SureClass" in text
 
 
 def test_equal_input_gives_equal_files(tmp_path: Path) -> None:
