@@ -149,6 +149,8 @@ def run(
         execution = _execution(device)
         if client is None:  # else the workers have it
             execution.resolve()
+            if shard_bytes:
+                raise ParameterError("--shard-bytes is for results that workers write; say --workers, --gpus or --scheduler too")
         settings = Settings(
             key=key,
             size=size,
@@ -260,8 +262,12 @@ def _profiled(picture: Path | None, client: distributed.Client | None) -> Iterat
     with time_spent(client) as spent:
         yield
     n_threads = sum(client.nthreads().values()) if client else CPU_COUNT
-    phases(spent, time.monotonic() - start, n_threads).savefig(picture, format="png")
-    err.print(f"wrote {picture}", markup=False, highlight=False, soft_wrap=True)
+    try:
+        phases(spent, time.monotonic() - start, n_threads).savefig(picture, format="png")
+    except OSError as error:  # the run is done all the same
+        _complain(error)
+    else:
+        err.print(f"wrote {picture}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _execution(device: str) -> Execution:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import dask.array as da
 import sidpy
+from dask.system import CPU_COUNT
 
 from pycroclass import engine
 from pycroclass.bundle import Bundle
@@ -63,7 +63,7 @@ def _memory(stages: Sequence[Stage | Cut], array: da.Array, execution: Execution
     if not needs:
         return
     most = max(needs, key=lambda need: need.total)
-    n_tasks = os.cpu_count() or 1
+    n_tasks = CPU_COUNT  # what the machine gives to this process, as dask will use it
     yield (
         f"memory   a task needs up to {_bytes(most.total)}: block {_bytes(most.block)}, results {_bytes(most.results)}, "
         f"batch of {most.n_items} × {_bytes(most.item)}"

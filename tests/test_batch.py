@@ -392,11 +392,21 @@ def test_quiet_and_the_list_at_the_end(command: Callable[..., tuple[int, str, st
     assert (code, out.endswith("already done by this very run\n")) == (0, True)
 
 
+def test_a_picture_that_cannot_be_drawn_changes_nothing(
+    command: Callable[..., tuple[int, str, str]], sources: list[str], tmp_path: Path
+) -> None:
+    code, out, err = command(*sources[:2], "-o", tmp_path / "out", "--json", "--profile", tmp_path / "missing" / "time.png")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["event"] == "summary"
+    assert "FileNotFoundError" in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--workers", 2, "--scheduler", "tcp://127.0.0.1:1"], "exclude each other"),
         (["--log-dir", "logs"], "--log-dir is for the logs of workers"),
+        (["--shard-bytes", 1000], "--shard-bytes is for results that workers write"),
         (["--on-error", "ignore"], "skip or stop"),
         (["--workers", 0], "one worker or more"),
         (["--gpus", "first"], "numbers of GPUs"),

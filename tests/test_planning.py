@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import pytest
 
 import pycroclass as pc
 from pycroclass.planning import describe
@@ -43,3 +44,9 @@ def test_the_batch_that_was_asked_for_is_told(tmp_path: Path) -> None:
     execution = pc.Execution(device="cpu", batch_bytes=3 * 4 * 350 * 350)
     told = lines(frames(tmp_path / "run.h5", 1000), {"Crop": {"size": 350}}, {"Log1p": {}}, execution=execution)
     assert "batch of 3 ×" in told["memory"]
+
+
+def test_tasks_at_once_are_those_of_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycroclass.planning.CPU_COUNT", 3)
+    (dataset,) = pc.read(frames(tmp_path / "run.h5", 3)).values()
+    assert any("3 tasks at once" in line for line in describe(Recipe.from_dict({"pipeline": [{"Log1p": {}}]}), dataset, CPU))
