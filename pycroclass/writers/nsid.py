@@ -14,6 +14,7 @@ import distributed
 import h5py
 import sidpy
 
+from pycroclass.cluster import loss_named
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.provenance import DigestKind, FileStamp
 from pycroclass.writers.atomic import (
@@ -287,7 +288,10 @@ def _check_workers(file: InPlace) -> None:
 def _shards(target: Path, outputs: Sequence[Output], shard_bytes: int | None) -> Shards | None:
     if shard_bytes is None or not is_distributed() or all(output.array.nbytes <= shard_bytes for output in outputs):
         return None
-    n_workers = len(distributed.default_client().scheduler_info(n_workers=-1)["workers"])
+    client = distributed.default_client()
+    with loss_named(client):
+        client.submit(bool, pure=False).result()  # waits for the first worker; a cluster that grows with its work needs some
+        n_workers = len(client.nthreads())
     return Shards(target, max(1, n_workers), shard_bytes)
 
 

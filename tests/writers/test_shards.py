@@ -274,6 +274,24 @@ def test_old_shards_stay_until_and_after_the_new_are_there(sharded: Path, source
     assert bits(sharded) == whole
 
 
+def test_shards_wait_for_the_first_worker(tmp_path: Path, source: Path, whole: dict[str, bytes]) -> None:
+    """There is one for each worker; a cluster that grows with its work has none before."""
+    with LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster, Client(cluster) as client:
+        submit = client.submit
+
+        def start_workers(*arguments: Any, **options: Any) -> Any:
+            cluster.scale(2)
+            client.wait_for_workers(2)
+            return submit(*arguments, **options)
+
+        client.submit = start_workers
+        too_late = threading.Timer(20, cluster.scale, (2,))  # so that this fails, and does not wait for ever
+        too_late.start()
+        assert bits(write(job(source), tmp_path / "out.h5", shard_bytes=SMALL)) == whole
+        too_late.cancel()
+    assert len(shards(tmp_path / "out.h5")) == 2
+
+
 def test_small_results_make_no_shards(client: Client, tmp_path: Path, source: Path, whole: dict[str, bytes]) -> None:
     assert bits(write(job(source), tmp_path / "out.h5", shard_bytes=1 << 30)) == whole
     assert names(tmp_path) == ["out.h5", "source.raw"]
