@@ -19,6 +19,7 @@ from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.operator import Composable, Pipeline
 from pycroclass.passes import Nonfinite, Passes
 from pycroclass.per_item import cut_items, join_items, without_items
+from pycroclass.plugins import plugin_versions
 from pycroclass.provenance import Provenance
 from pycroclass.reduction import Estimator
 from pycroclass.serialize import to_dict
@@ -81,6 +82,8 @@ def _run(
         "execution": vars(settings),
         "device": device_name(settings),
     }
+    if plugins := plugin_versions(pipeline):
+        parameters["plugins"] = plugins
     results = {}
     for name, (lazy, meaning) in engine.run_stages(stages, array, spec).items():
         results[name] = wrap(
@@ -151,6 +154,7 @@ def fit(
         "nonfinite": nonfinite,
         "masked": mask is not None,
         "n_items": n_items,
+        "plugins": plugin_versions(pipeline),
     }
     return Pipeline(done, fitted=record)
 

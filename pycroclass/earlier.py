@@ -18,6 +18,7 @@ from pycroclass.bundle import Bundle
 from pycroclass.errors import ReadError, WriteError
 from pycroclass.item_spec import ItemSpec
 from pycroclass.operator import Pipeline
+from pycroclass.plugins import plugin_versions
 from pycroclass.provenance import DigestKind, Provenance, timeless
 from pycroclass.readers.records import Record, records
 from pycroclass.recipe import Recipe
@@ -114,6 +115,7 @@ def _task(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution, digest: 
     return _plain(
         {
             "recipe": to_dict(recipe.pipeline)[0],
+            "plugins": plugin_versions(recipe.pipeline),
             "nonfinite": recipe.nonfinite,
             "fitted_to": fitted_to,
             "source": fitted_to if digest == "sampled" else timeless(origin.digested(digest).to_dict()),
@@ -144,6 +146,7 @@ def _task_of(node: Provenance, record: Record) -> dict[str, Any] | None:
     return _plain(
         {
             "recipe": fit["recipe"],
+            "plugins": fit.get("plugins"),
             "nonfinite": fit["nonfinite"],
             "fitted_to": timeless(fit["source"]),
             "source": timeless(node.inputs[0].to_dict()),

@@ -18,7 +18,7 @@ LAYERS = [
     {"networks", "augmentation"},
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
-    {"passes", "sid", "per_item"},
+    {"passes", "sid", "per_item", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
     {"api", "simulate", "splitting", "leakage"},
     {"training", "replay", "recipe", "pictures", "evaluation"},

@@ -25,6 +25,7 @@ _WORDS: Final = {
     "bundle": "the bundle",
     "execution": "the execution",
     "device": "the device",
+    "plugins": "the versions of plug-ins",
     "chunks": "the block sizes",
     "blocks": "the block sizes",
     "tree": "how it is computed",
