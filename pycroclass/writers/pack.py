@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import h5py
-import numpy as np
+from dask.array.core import slices_from_chunks
 
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.readers.hdf5_file import Hdf5Array, Stored, open_hdf5
+from pycroclass.source import plan_chunks
 from pycroclass.writers.atomic import PartialFile, copied, whole_or_nothing
 from pycroclass.writers.in_place import opened
 from pycroclass.writers.places import Place, Region, contiguous, writing
@@ -117,8 +117,5 @@ def _copied(load: Hdf5Array, place: Place, partial: PartialFile) -> list[int]:
 
 
 def _regions(place: Place) -> Iterator[Region]:
-    """Pieces of a few MiB along the first axis."""
-    row = max(1, math.prod(place.shape[1:]) * np.dtype(place.dtype).itemsize)
-    step = max(1, _BYTES // row)
-    for start in range(0, place.shape[0], step):
-        yield (slice(start, min(start + step, place.shape[0])), *(slice(0, n) for n in place.shape[1:]))
+    """Pieces of at most a few MiB."""
+    yield from slices_from_chunks(plan_chunks(place.shape, place.dtype, n_core=0, n_bytes=_BYTES))

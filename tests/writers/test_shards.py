@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -181,6 +182,16 @@ def test_pack_verifies(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WriteError, match="does not hold the values"):
         pack(sharded, sharded.with_name("plain.h5"))
     assert not sharded.with_name("plain.h5").exists()
+
+
+@pytest.mark.parametrize("shape", [(2, 3000, 5000), (1, 1, 40_000_000), (50_000_000,), (700, 3, 5)])
+def test_pieces_to_pack_are_small(shape: tuple[int, ...]) -> None:
+    place = Place(0, shape, "<f8")
+    regions = list(sys.modules["pycroclass.writers.pack"]._regions(place))
+    sizes = [math.prod(part.stop - part.start for part in region) * 8 for region in regions]
+    assert max(sizes) <= 16 << 20
+    assert sum(sizes) == place.n_bytes
+    assert len(regions) <= 2 * place.n_bytes // (16 << 20) + 2
 
 
 def test_replay(client: Client, tmp_path: Path) -> None:
