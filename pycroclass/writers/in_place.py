@@ -158,8 +158,7 @@ class InPlace:
         with ExitStack() as stack:
             handles = {"": partial.fileno()}
             for name in ground.shards:
-                with writing(partial.path.parent / name):
-                    handles[name] = os.open(partial.path.parent / name, os.O_RDWR)
+                handles[name] = _open_shard(partial, partial.path.parent / name)
                 stack.callback(os.close, handles[name])
             yield cls(partial, ground, handles)
 
@@ -207,6 +206,17 @@ class InPlace:
                 os.pwrite(self._handles[name], SIGNATURE, 0)
             self.sync()
             os.pwrite(self._partial.fileno(), SIGNATURE, self.ground.signature)
+
+
+def _open_shard(partial: PartialFile, shard: Path) -> int:
+    with writing(shard):
+        try:
+            return os.open(shard, os.O_RDWR)
+        except FileNotFoundError as error:
+            raise WriteError(
+                f"{shard} is missing, which holds a part of {partial.path}. Put it back to go on, or remove {partial.path} and "
+                f"{partial.journal} to begin anew."
+            ) from error
 
 
 class InPlaceTarget:

@@ -238,6 +238,18 @@ def test_resume_with_and_without_the_cluster(
     assert len(shards(out)) == 2
 
 
+def test_resume_without_a_shard(client: Client, tmp_path: Path, source: Path, whole: dict[str, bytes]) -> None:
+    out = tmp_path / "out.h5"
+    with pytest.raises(StopError):
+        write(job(source), out, resume=True, shard_bytes=SMALL, progress=stop_at(9))
+    gone = shards(out)[1]
+    gone.rename(tmp_path / "elsewhere")
+    with pytest.raises(WriteError, match=rf"{gone.name} is missing, .*Put it back to go on, or remove .*partial and .*journal"):
+        write(job(source), out, resume=True)
+    (tmp_path / "elsewhere").rename(gone)
+    assert bits(write(job(source), out, resume=True)) == whole
+
+
 def test_plain_failure_leaves_nothing(client: Client, tmp_path: Path, source: Path) -> None:
     with pytest.raises(StopError):
         write(job(source), tmp_path / "out.h5", shard_bytes=SMALL, progress=stop_at(9))
