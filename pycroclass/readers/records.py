@@ -17,9 +17,12 @@ from pycroclass.errors import ReadError
 from pycroclass.metadata_json import HIDDEN
 from pycroclass.provenance import Provenance
 
-_RECORD: Final = "provenance_json"
-_ARRAYS: Final = "arrays"
-_FORMAT: Final = 1
+FORMAT: Final = 1
+"""Of a record."""
+RECORD: Final = "provenance_json"
+"""Member of the hidden group: how to compute the dataset again."""
+ARRAYS: Final = "arrays"
+"""Group in the hidden group: the arrays that the record names, by digest."""
 _PIECE_BYTES: Final = 32 << 20
 
 
@@ -58,7 +61,7 @@ def records(path: str | Path) -> dict[str, Record]:
     def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
         hidden = node.get(HIDDEN) if isinstance(node, h5py.Group) else None
         main = f"{name}/{name.rsplit('/', 1)[-1]}"
-        if isinstance(hidden, h5py.Group) and _RECORD in hidden and main in file:
+        if isinstance(hidden, h5py.Group) and RECORD in hidden and main in file:
             found[main] = _record(path, hidden)
 
     try:
@@ -89,10 +92,10 @@ def digest_dataset(path: str | Path, key: str) -> str:
 
 def _record(path: str | Path, hidden: h5py.Group) -> Record:
     try:
-        data: dict[str, Any] = json.loads(hidden[_RECORD][()])
-        if data["format"] != _FORMAT:
-            raise ReadError(f"{path}: a record of format {data['format']}, this version of pycroclass knows {_FORMAT}; upgrade it")
-        arrays = {digest: ArrayValue(values[()]) for digest, values in hidden.get(_ARRAYS, {}).items()}
+        data: dict[str, Any] = json.loads(hidden[RECORD][()])
+        if data["format"] != FORMAT:
+            raise ReadError(f"{path}: a record of format {data['format']}, this version of pycroclass knows {FORMAT}; upgrade it")
+        arrays = {digest: ArrayValue(values[()]) for digest, values in hidden.get(ARRAYS, {}).items()}
         damaged = [digest for digest, array in arrays.items() if array.digest != digest]
         if damaged:
             raise ReadError(f"{path}: the stored array {damaged[0]} does not match its digest: the file was changed")

@@ -20,16 +20,13 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.metadata_json import HIDDEN, encode, member
 from pycroclass.provenance import Provenance
+from pycroclass.readers.records import ARRAYS, RECORD
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.writers.attributes import is_plain, write_attributes
 from pycroclass.writers.blocks import storage_chunks
 
 COMPLETE: Final = "complete"
 """Attribute of a main dataset, set last."""
-RECORD: Final = "provenance_json"
-"""Member of the hidden group: how to compute the dataset again."""
-ARRAYS: Final = "arrays"
-"""Group in the hidden group: the arrays that the record names, by digest."""
 
 _DICTIONARIES: Final = {
     "metadata": "metadata",

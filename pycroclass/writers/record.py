@@ -15,9 +15,8 @@ from typing import Final, Self, get_args
 from pycroclass._version import __version__
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.provenance import DigestKind, FileStamp, Provenance
-from pycroclass.readers.records import digest_dataset
+from pycroclass.readers.records import FORMAT, digest_dataset
 
-FORMAT: Final = 1
 _PACKAGES: Final = ("torch", "numpy", "scipy", "dask", "sidpy", "h5py")
 
 

@@ -14,8 +14,9 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.metadata_json import HIDDEN
 from pycroclass.provenance import timeless
 from pycroclass.readers.hdf5_file import Stored
+from pycroclass.readers.records import RECORD
 from pycroclass.sid import unwrap
-from pycroclass.writers.layout import COMPLETE, RECORD, Output
+from pycroclass.writers.layout import COMPLETE, Output
 from pycroclass.writers.record import Sources, versions
 
 _DECIDING: Final = ("pycroclass", "torch", "numpy", "scipy")
