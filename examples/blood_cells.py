@@ -1,4 +1,4 @@
-"""Tell blood cells apart: cut cells from micrographs, train a network on some of the micrographs, classify the cells of the others.
+"""Tell blood cells apart: cut cells from micrographs, train on some of the micrographs, test on the cells of the others, report.
 
 The data are those of https://github.com/Shenggan/BCCD_Dataset (MIT): a folder ``img`` and a table ``boxes.csv`` with the columns
 file, class, xmin, ymin, xmax, ymax. Run it with::
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import imageio.v3 as imageio
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+import rich
 
 import pycroclass as pc
 
@@ -27,20 +27,15 @@ CLASSIFIER = pc.NetworkClassifier(epochs=12, augmentation="dihedral", seed=0)
 
 def main(source: Path, folder: Path) -> float:
     cut_cells(source, folder)
-    training = pc.read(folder / "training", size=(SIZE, SIZE), fit="resize")["image"]
+    training, testing = (pc.read(folder / part, size=(SIZE, SIZE), fit="resize")["image"] for part in ("training", "testing"))
     bundle = pc.train(training, CLASSIFIER, groups=micrographs(training.metadata["files"]))
     path = bundle.save(folder / "cells.safetensors")
+    pc.write(pc.classify(testing, path), folder / "classified.h5")
 
-    cells = pc.read(folder / "testing", size=(SIZE, SIZE), fit="resize")
-    pc.write(pc.classify(cells["image"], path), folder / "classified.h5")
-
-    (predicted,) = (result.compute() for name, result in pc.read(folder / "classified.h5").items() if name.endswith("/label"))
-    truth = cells["label"].compute()
-    score = float(balanced_accuracy_score(truth, predicted))
-    print(bundle.classes)
-    print(confusion_matrix(truth, predicted))
-    print(f"balanced accuracy on {len(truth)} cells of micrographs that were not seen: {score:.3f}")
-    return score
+    evaluation = pc.evaluate(bundle, testing, groups=micrographs(testing.metadata["files"]))
+    rich.print(evaluation.summary())
+    print("report:", pc.report(evaluation, folder / "report.html", bundle=bundle, dataset=testing, title="Blood cells"))
+    return evaluation.pooled.balanced_accuracy
 
 
 def cut_cells(source: Path, folder: Path) -> None:

@@ -72,7 +72,7 @@ class Media:
     """
 
     solution: float = 1.36
-    crystal: float = 1.50
+    crystal: float = 1.52
     oil: float = 1.42
     colour: tuple[float, float, float] = (0.8, 1.0, 1.3)
 
@@ -232,6 +232,6 @@ def draw_plate(site: Site, number: int) -> Plate:
         brightness=math.exp(0.06 * rng.standard_normal()),
         crystal_size=math.exp(rng.uniform(math.log(90e-6), math.log(260e-6))),
         aspect=math.exp(rng.uniform(0, math.log(8))),
-        flatness=math.exp(rng.uniform(math.log(0.25), math.log(0.9))),
+        flatness=math.exp(rng.uniform(math.log(0.4), math.log(1.0))),
         grain=math.exp(rng.uniform(math.log(14e-6), math.log(30e-6))),
     )
