@@ -17,7 +17,7 @@ import distributed
 from distributed.system import MEMORY_LIMIT
 
 from pycroclass import profile
-from pycroclass.errors import ClusterError, MissingDependencyError, ParameterError
+from pycroclass.errors import ClusterError, MissingDependencyError, ParameterError, PycroclassError
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,9 @@ def loss_named(client: distributed.Client | None) -> Iterator[None]:
         yield
     except distributed.KilledWorker as error:
         raise ClusterError(f"a task ended each worker that it ran on: out of memory, or a crash of a library. {error}") from error
-    except (distributed.CancelledError, distributed.comm.CommClosedError, TimeoutError, RuntimeError) as error:
+    except PycroclassError:
+        raise
+    except (distributed.CancelledError, OSError, RuntimeError) as error:  # OSError: a closed connection too, and none in time
         if client is None or is_alive(client):
             raise
         raise ClusterError("the scheduler was lost: its process ended, or the network to it") from error

@@ -444,10 +444,14 @@ def test_each_gpu_gets_a_worker_of_one_thread(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_dask_says_of_a_lost_cluster_is_one_error() -> None:
     from distributed import CancelledError, KilledWorker
+    from distributed.comm import CommClosedError
 
     closed = SimpleNamespace(status="closed")
-    for error in (CancelledError("x"), KilledWorker("task", SimpleNamespace(address="tcp://there"), 4)):
+    lost = (CancelledError("x"), CommClosedError("x"), OSError("Timed out trying to connect"), TimeoutError())
+    for error in (*lost, KilledWorker("task", SimpleNamespace(address="tcp://there"), 4)):
         with pytest.raises(ClusterError), cluster.loss_named(closed):
             raise error
+    with pytest.raises(WriteError), cluster.loss_named(closed):
+        raise WriteError("the disk is full")
     with pytest.raises(RuntimeError, match="mine"), cluster.loss_named(None):
         raise RuntimeError("mine")
