@@ -22,7 +22,7 @@ import pycroclass as pc
 from pycroclass.simulate import draw_site, simulate_drops
 
 SITES = (1, 2)
-CLASSIFIER = pc.NetworkClassifier(epochs=10, batch_size=32, augmentation="dihedral", baselines=True, seed=0)
+CLASSIFIER = pc.NetworkClassifier(epochs=14, batch_size=32, augmentation="dihedral", baselines=True, seed=0)
 
 
 def main(folder: Path) -> float:
@@ -42,7 +42,7 @@ def main(folder: Path) -> float:
 
 def save_drops(folder: Path) -> None:
     """Your images lie in folders already."""
-    screen = simulate_drops([draw_site(seed) for seed in SITES], n_plates=5, n_wells=64)
+    screen = simulate_drops([draw_site(seed) for seed in SITES], n_plates=16, n_wells=24)
     images, columns = screen["image"].compute(), screen["image"].metadata
     classes = columns["classes"]
     for i, (image, label) in enumerate(zip(images, columns["labels"], strict=True)):

@@ -171,7 +171,7 @@ def draw_other(scene: Scene, well: Well, rng: np.random.Generator) -> None:
 
 def _add_two_liquids(scene: Scene, well: Well, rng: np.random.Generator) -> None:
     """Droplets of oil in the drop."""
-    typical = math.exp(rng.uniform(math.log(18e-6), math.log(45e-6)))
+    typical = math.exp(rng.uniform(math.log(26e-6), math.log(55e-6)))
     room = int(0.4 * (well.outline.radius / typical) ** 2)
     for _ in range(min(int(rng.integers(15, 90)), room)):
         _add_sphere(scene, well.place(rng, 0.9), typical * math.exp(0.45 * rng.standard_normal()), well.site.media.oil, well)

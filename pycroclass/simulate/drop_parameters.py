@@ -230,7 +230,7 @@ def draw_plate(site: Site, number: int) -> Plate:
         well=(float(off_y), float(off_x)),
         defocus=site.microscope.defocus + float(rng.normal(0, 8e-6)),
         brightness=math.exp(0.06 * rng.standard_normal()),
-        crystal_size=math.exp(rng.uniform(math.log(90e-6), math.log(260e-6))),
+        crystal_size=math.exp(rng.uniform(math.log(120e-6), math.log(300e-6))),
         aspect=math.exp(rng.uniform(0, math.log(8))),
         flatness=math.exp(rng.uniform(math.log(0.4), math.log(1.0))),
         grain=math.exp(rng.uniform(math.log(14e-6), math.log(30e-6))),
