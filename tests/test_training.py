@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 import sidpy
 import torch
+import torch.nn.functional as F
 
 from pycroclass.api import classify, fit
 from pycroclass.bundle import Bundle
@@ -21,6 +22,7 @@ from pycroclass.errors import AxisError, BundleError, DataError, ParameterError
 from pycroclass.estimators import Balance, Optimisation
 from pycroclass.estimators._split import is_validation
 from pycroclass.estimators.classifier import NetworkClassifier
+from pycroclass.networks import architecture
 from pycroclass.operators import Crop, Log1p
 from pycroclass.provenance import Provenance
 from pycroclass.sid import wrap
@@ -242,6 +244,35 @@ def test_split_is_of_the_asked_size_with_all_classes(seed: int) -> None:
     held = is_validation(labels, groups, fraction=0.2, seed=seed, classes=("a", "b", "c"))
     assert not set(groups[held]) & set(groups[~held])
     assert len(set(labels[held])) == len(set(labels[~held])) == 3
+
+
+def test_equals_a_loop_in_plain_torch() -> None:
+    """The plain twin: forward, backward, step, and after each epoch the validation."""
+    dataset, labels = frames()
+    items, truth = torch.from_numpy(np.asarray(dataset, np.float32))[:, None], torch.from_numpy(labels)
+    held = is_validation(labels, None, fraction=0.25, seed=0, classes=CLASSES)
+    training, validation = np.flatnonzero(~held), torch.from_numpy(np.flatnonzero(held))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = architecture("resnet_small").build({"n_classes": 2, "width": 8})
+    optimizer = torch.optim.AdamW(module.parameters(), lr=SMALL.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
+    weight = len(training) / (2 * torch.bincount(truth[training]))
+    losses = []
+    for epoch in range(3):
+        module.train()
+        order = np.random.default_rng((0, epoch)).permutation(training)
+        for some in np.array_split(order, -(-len(order) // 8)):
+            optimizer.zero_grad()
+            F.cross_entropy(module(items[some]), truth[some], weight).backward()
+            optimizer.step()
+        schedule.step()
+        module.eval()
+        with torch.inference_mode():
+            each = F.cross_entropy(module(items[validation]), truth[validation], reduction="none")
+        losses.append(float(sum(each[truth[validation] == c].mean() for c in (0, 1)) / 2))
+    history = train(dataset, replace(SMALL, epochs=3)).training["history"]
+    assert [epoch["validation_loss"] for epoch in history] == pytest.approx(losses, rel=1e-3)
 
 
 def test_record_says_what_was_done() -> None:

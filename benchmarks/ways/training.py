@@ -34,7 +34,7 @@ def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
     return work
 
 
-def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int) -> Losses:
+def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int, fused: bool) -> Losses:
     """Forward, backward, step; after each epoch the validation."""
     items, labels = _items(shape, n)
     standardises = len(shape) == 3 and shape[0] == 3  # the deep networks, which do not do it themselves
@@ -49,7 +49,7 @@ def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
             x = items
         torch.manual_seed(_SEED)
         module = architecture_of(architecture).build({"n_classes": len(_CLASSES), **size})
-        optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE, fused=fused or None)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
         counts = torch.bincount(labels[training])
         weight = counts.sum() / (len(counts) * counts)

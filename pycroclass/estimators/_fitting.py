@@ -1,25 +1,22 @@
-"""The training loop, on Lightning: the one module that imports it, which takes seconds."""
+"""The training loop, on Lightning Fabric: the one module that imports it, which takes seconds."""
 
 from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import lightning.pytorch as lightning
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.augmentation import Augmentation, Chance, augmented, mixed
@@ -98,35 +95,18 @@ def fit(task: Task) -> Fitted:
     """
     settings, session = task.settings, task.session
     state = State.load(session.checkpoint, task.about) if session.checkpoint else State()
-    n_left = settings.epochs - len(state.history)
-    has_gpu = torch.cuda.is_available()
-    if settings.optimisation.precision == "float16" and not has_gpu:
+    if settings.optimisation.precision == "float16" and not torch.cuda.is_available():
         raise ParameterError("precision 'float16' is for a GPU, and there is none; use 'bfloat16' or 'float32'")
-    if n_left and state.stopped != "patience":
+    if len(state.history) < settings.epochs and state.stopped != "patience":
         if state.history:
             log.info("going on after epoch %d of %d, from %s", len(state.history), settings.epochs, session.checkpoint)
-        loop = _Loop(task, state)
-        with _quiet(), _reproducible(), _interruptible():
-            trainer = lightning.Trainer(
-                accelerator="cuda" if has_gpu else "cpu",
-                devices=1,
-                max_epochs=n_left,
-                precision=_PRECISION[settings.optimisation.precision],
-                accumulate_grad_batches=settings.optimisation.accumulate,
-                reload_dataloaders_every_n_epochs=1,
-                num_sanity_val_steps=0,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                plugins=[LightningEnvironment()],  # one process, also inside a batch system's job
-            )
-            trainer.fit(loop)
+        with _quiet(), _reproducible():
+            _Loop(task, state).run()
     weights = {name: ArrayValue(tensor.cpu().numpy()) for name, tensor in state.tensors["best"].items()}
     return Fitted(weights, tuple(state.history), state.best, state.stopped)
 
 
-class _Loop(lightning.LightningModule):
+class _Loop:
     """AdamW on the cross entropy; after each epoch, how it does on the validation items, whose classes count by their stated prior;
     the weights of the lowest loss there are kept.
 
@@ -134,69 +114,68 @@ class _Loop(lightning.LightningModule):
     """
 
     def __init__(self, task: Task, state: State) -> None:
-        super().__init__()
         settings = task.settings
         self.task = task
         self.state = state
-        self.n_before = len(state.history)
+        self.fabric = Fabric(
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            precision=_PRECISION[settings.optimisation.precision],
+            plugins=[LightningEnvironment()],  # one process, also inside a batch system's job
+        )
+        self.device = self.fabric.device
         self.module = task.module
-        self.average = Average(task.module, settings.optimisation.averaging) if settings.optimisation.averaging else None
+        self.average = Average(task.module, settings.optimisation.averaging).to(self.device) if settings.optimisation.averaging else None
         self.schedule = Schedule(settings.epochs, settings.learning_rate, settings.transfer)
         self.augmentation = Augmentation.of(settings.augmentation)
         counts, balance = task.counts, settings.balance
-        self.class_weight: torch.Tensor | None
-        weight = torch.from_numpy(balance.inverse_frequency(counts)).float() if balance.method == "weights" else None
-        self.register_buffer("class_weight", weight, persistent=False)
-        shift = torch.from_numpy(balance.shift(counts, settings.classes)).float()
-        self.shift = torch.nn.Buffer(shift, persistent=False)
-        self.repeats = balance.inverse_frequency(counts) if balance.method == "sampler" else None
+        weight = balance.inverse_frequency(counts)
+        self.class_weight = torch.from_numpy(weight).float().to(self.device) if balance.method == "weights" else None
+        self.repeats = weight if balance.method == "sampler" else None
+        self.shift = torch.from_numpy(balance.shift(counts, settings.classes)).float().to(self.device)
         self.prior = torch.from_numpy(balance.stated(counts, settings.classes))
-        self.log_file = HistoryLog(task.session.log, n_before=self.n_before) if task.session.log else None
+        self.log_file = HistoryLog(task.session.log, n_before=len(state.history)) if task.session.log else None
         self.times = _Times()
-        self._load()
-
-    @property
-    def epoch(self) -> int:
-        """Counted from 0 over all runs of this training."""
-        return self.n_before + int(self.current_epoch)
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """There is one."""
-        found = self.optimizers(use_pl_optimizer=False)
-        return found[0] if isinstance(found, list) else found
+        self._set_up()
 
     @property
     def judged(self) -> torch.nn.Module:
         """What is validated and kept."""
         return self.module if self.average is None else self.average.module
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.task.settings
+    def run(self) -> None:
+        """All epochs that are left, until there is a reason to stop."""
+        for epoch in range(len(self.state.history), self.task.settings.epochs):
+            self.times.begin_epoch()
+            self._begin(epoch)
+            loss = self._learn(epoch)
+            self._judge(epoch, loss)
+            self._end(epoch)
+            if self.state.stopped:
+                break
+
+    def _set_up(self) -> None:
+        """Bring network and optimiser to the device, and into the state of an earlier run."""
+        settings, tensors = self.task.settings, self.state.tensors
+        if "weights" in tensors:
+            self.module.load_state_dict(tensors["weights"])
+        if self.average is not None and "average" in tensors:
+            self.average.module.load_state_dict(tensors["average"])
         groups = parameter_groups(self.module, settings.transfer.layer_decay if settings.transfer else 1.0)
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.optimisation.weight_decay)
-        if "optimiser" in self.state.tensors:
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.optimisation.weight_decay, fused=True)
+        self.learner, self.stepper = self.fabric.setup(self.module, self.optimizer)
+        if "optimiser" in tensors:
             moments: dict[int, dict[str, torch.Tensor]] = {}
-            for name, tensor in self.state.tensors["optimiser"].items():
+            for name, tensor in tensors["optimiser"].items():
                 number, _, what = name.partition(".")
                 moments.setdefault(int(number), {})[what] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        return optimizer
-
-    def on_fit_start(self) -> None:
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         if self.state.scaler:
-            self.trainer.precision_plugin.load_state_dict(self.state.scaler)
+            self.fabric.strategy.precision.load_state_dict(self.state.scaler)
 
-    def train_dataloader(self) -> Any:
+    def _begin(self, epoch: int) -> None:
+        """Set what depends on the epoch: random numbers, rates, what learns."""
         settings = self.task.settings
-        seed = (settings.seed, self.epoch)
-        return Batches(self.task.items, self.task.training, settings.batch_size, seed=seed, repeats=self.repeats)
-
-    def val_dataloader(self) -> Any:
-        return Batches(self.task.items, self.task.validation, self.task.settings.batch_size)
-
-    def on_train_epoch_start(self) -> None:
-        settings, epoch = self.task.settings, self.epoch
         torch.manual_seed(int(np.random.SeedSequence((settings.seed, epoch)).generate_state(1)[0]))  # of dropout
         self.chance = Chance((settings.seed, epoch, _AUGMENTING), self.device)
         rate = self.schedule.of(epoch)
@@ -204,109 +183,107 @@ class _Loop(lightning.LightningModule):
             group["lr"] = rate * group["scale"]
         freeze_norm = settings.transfer is not None and settings.transfer.freezes_norm(settings.batch_size)
         set_learning(self.module, head_alone=self.schedule.is_head_alone(epoch), freeze_norm=freeze_norm)
-        self.losses: list[torch.Tensor] = []
-        self.n_done = 0
-        self.validation_losses = torch.zeros(self.module.n_classes, dtype=torch.float64)
-        self.confusion = torch.zeros(self.module.n_classes, self.module.n_classes, dtype=torch.int64)
-        self.times.begin_epoch()
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
-        items, labels = batch
-        items, targets = mixed(augmented(items, self.augmentation, self.chance), labels, self.augmentation, self.chance)
-        logits = self.module(items) + self.shift
+    def _learn(self, epoch: int) -> float:
+        """Go through the training items once; gives the mean loss."""
+        settings = self.task.settings
+        batches = Batches(self.task.items, self.task.training, settings.batch_size, seed=(settings.seed, epoch), repeats=self.repeats)
+        n_together = settings.optimisation.accumulate
+        losses: list[torch.Tensor] = []
+        n_done = 0
+        for items, labels in batches:
+            loss = self._loss(items.to(self.device), labels.to(self.device))
+            self.fabric.backward(loss / n_together)
+            losses.append(loss.detach())
+            n_done += len(labels)
+            if len(losses) % n_together == 0:
+                self._step()
+            if self.task.session.progress and self.times.is_time_to_tell():
+                self._tell(epoch, n_done, None)
+        if len(losses) % n_together:
+            self._step()
+        return float(torch.stack(losses).mean())
+
+    def _loss(self, items: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        settings = self.augmentation
+        items, targets = mixed(augmented(items, settings, self.chance), labels, settings, self.chance)
+        logits = self.learner(items) + self.shift
         smoothing = self.task.settings.optimisation.label_smoothing
-        loss = torch.zeros((), device=logits.device)
-        for truth, share in targets:
-            loss = loss + share * F.cross_entropy(logits, truth, self.class_weight, label_smoothing=smoothing)
-        self.losses.append(loss.detach())
-        return loss
+        losses = [share * F.cross_entropy(logits, truth, self.class_weight, label_smoothing=smoothing) for truth, share in targets]
+        return torch.stack(losses).sum()
 
-    def on_train_batch_end(self, outputs: Any, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        self.n_done += len(batch[1])
-        n_steps = self.n_steps
-        if self.average is not None and n_steps > self.state.n_steps:
-            self.average.update(self.module, n_steps)
-        self.state.n_steps = n_steps
-        if self.task.session.progress and self.times.is_time_to_tell():
-            self._tell(None)
+    def _step(self) -> None:
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.state.n_steps += 1
+        if self.average is not None:
+            self.average.update(self.module, self.state.n_steps)
 
-    @property
-    def n_steps(self) -> int:
-        """Of the optimiser, over all runs of this training."""
-        return self.n_steps_before + int(self.global_step)
-
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        items, labels = batch
-        logits = self.judged(items).float()
-        losses = F.cross_entropy(logits, labels, reduction="none").cpu().double()
-        self.validation_losses.index_add_(0, labels.cpu(), losses)
-        pairs = labels * self.module.n_classes + logits.argmax(1)
-        self.confusion += torch.bincount(pairs.cpu(), minlength=self.confusion.numel()).view_as(self.confusion)
-
-    def on_validation_epoch_end(self) -> None:
-        count = self.confusion.sum(1)
-        recall = self.confusion.diagonal() / count
-        epoch = {
-            "epoch": self.epoch + 1,
-            "training_loss": float(torch.stack(self.losses).mean()),
-            "validation_loss": float((self.prior * self.validation_losses / count).sum()),
-            "accuracy": float(self.confusion.diagonal().sum() / self.confusion.sum()),
-            "balanced_accuracy": float(recall.mean()),
+    def _judge(self, epoch: int, training_loss: float) -> None:
+        """Look at the validation items, and keep the weights if they are the best so far."""
+        n_classes, judged = self.module.n_classes, self.judged
+        losses = torch.zeros(n_classes, dtype=torch.float64)
+        confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
+        judged.eval()
+        with torch.inference_mode(), self.fabric.autocast():
+            for items, labels in Batches(self.task.items, self.task.validation, self.task.settings.batch_size):
+                logits = judged(items.to(self.device)).float().cpu()
+                losses.index_add_(0, labels, F.cross_entropy(logits, labels, reduction="none").double())
+                confusion += torch.bincount(labels * n_classes + logits.argmax(1), minlength=n_classes**2).view_as(confusion)
+        count, hits = confusion.sum(1), confusion.diagonal()
+        result = {
+            "epoch": epoch + 1,
+            "training_loss": training_loss,
+            "validation_loss": float((self.prior * losses / count).sum()),
+            "accuracy": float(hits.sum() / count.sum()),
+            "balanced_accuracy": float((hits / count).mean()),
         }
-        if not np.isfinite(list(epoch.values())).all():
-            raise DataError(
-                f"the training diverged in epoch {epoch['epoch']}: its loss is not finite. Lower learning_rate or scale the data."
-            )
-        self.state.history.append(epoch)
-        if not self.state.best or epoch["validation_loss"] < self.state.best["validation_loss"]:
-            self.state.best = {**epoch, "confusion": self.confusion.tolist()}
-            self.state.tensors["best"] = _copy(self.judged.state_dict())
+        if not np.isfinite(list(result.values())).all():
+            raise DataError(f"the training diverged in epoch {epoch + 1}: its loss is not finite. Lower learning_rate or scale the data.")
+        self.state.history.append(result)
+        if not self.state.best or result["validation_loss"] < self.state.best["validation_loss"]:
+            self.state.best = {**result, "confusion": confusion.tolist()}
+            self.state.tensors["best"] = {name: tensor.detach().cpu().clone() for name, tensor in judged.state_dict().items()}
 
-    def on_train_epoch_end(self) -> None:
+    def _end(self, epoch: int) -> None:
         """Tell, decide whether to go on, and keep the state."""
-        epoch, settings = self.state.history[-1], self.task.settings
+        settings, session, result = self.task.settings, self.task.session, self.state.history[-1]
         log.info(
             "epoch %d of %d: loss %.4f, validation loss %.4f, balanced accuracy %.4f",
-            *(epoch["epoch"], settings.epochs, epoch["training_loss"], epoch["validation_loss"], epoch["balanced_accuracy"]),
+            *(epoch + 1, settings.epochs, result["training_loss"], result["validation_loss"], result["balanced_accuracy"]),
         )
         if self.log_file:
             self.log_file.write(self.state.history)
-        self._tell(epoch)
+        self._tell(epoch, len(self.task.training), result)
         self.times.end_epoch()
-        n_waited = epoch["epoch"] - max(self.state.best["epoch"], settings.transfer.head_epochs if settings.transfer else 0)
-        is_last = epoch["epoch"] == settings.epochs
-        self.state.stopped = ""
-        if settings.optimisation.patience is not None and n_waited >= settings.optimisation.patience and not is_last:
-            self.state.stopped = "patience"
-        elif not is_last and time.monotonic() + self.times.longest > self.task.deadline:
-            self.state.stopped = "max_seconds"
-        self.trainer.should_stop = bool(self.state.stopped)
-        session = self.task.session
-        if session.checkpoint and (is_last or self.state.stopped or self.times.since_kept() >= session.checkpoint_seconds):
-            self._keep()
-            self.state.save(session.checkpoint, self.task.about)
-            self.times.kept = time.monotonic()
+        self.state.stopped = self._reason_to_stop(epoch)
+        is_last = bool(self.state.stopped) or epoch + 1 == settings.epochs
+        if session.checkpoint and (is_last or self.times.since_kept() >= session.checkpoint_seconds):
+            self._keep(session.checkpoint)
 
-    def _tell(self, result: Mapping[str, Any] | None) -> None:
+    def _reason_to_stop(self, epoch: int) -> str:
+        settings = self.task.settings
+        if epoch + 1 == settings.epochs:
+            return ""
+        n_waited = epoch + 1 - max(self.state.best["epoch"], settings.transfer.head_epochs if settings.transfer else 0)
+        if settings.optimisation.patience is not None and n_waited >= settings.optimisation.patience:
+            return "patience"
+        return "max_seconds" if time.monotonic() + self.times.longest > self.task.deadline else ""
+
+    def _tell(self, epoch: int, n_done: int, result: Mapping[str, Any] | None) -> None:
         if self.task.session.progress:
-            self.task.session.progress(Progress(self.epoch + 1, self.task.settings.epochs, self.n_done, len(self.task.training), result))
+            self.task.session.progress(Progress(epoch + 1, self.task.settings.epochs, n_done, len(self.task.training), result))
 
-    def _keep(self) -> None:
-        """Bring what torch holds into the state."""
+    def _keep(self, path: Path) -> None:
+        """Bring what torch holds into the state, and the state to the disk."""
         moments = self.optimizer.state_dict()["state"]
         self.state.tensors["optimiser"] = {f"{number}.{what}": t for number, values in moments.items() for what, t in values.items()}
         self.state.tensors["weights"] = dict(self.module.state_dict())
         if self.average is not None:
             self.state.tensors["average"] = dict(self.average.module.state_dict())
-        self.state.scaler = self.trainer.precision_plugin.state_dict()
-
-    def _load(self) -> None:
-        """Bring what the state holds to torch."""
-        self.n_steps_before = self.state.n_steps
-        if "weights" in self.state.tensors:
-            self.module.load_state_dict(self.state.tensors["weights"])
-        if self.average is not None and "average" in self.state.tensors:
-            self.average.module.load_state_dict(self.state.tensors["average"])
+        self.state.scaler = self.fabric.strategy.precision.state_dict()
+        self.state.save(path, self.task.about)
+        self.times.kept = time.monotonic()
 
 
 class _Times:
@@ -339,20 +316,14 @@ class _Times:
         return True
 
 
-def _copy(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's greetings stay away, and its use of what torch calls outdated; other warnings do not."""
-    logger = logging.getLogger("lightning.pytorch")
+    """Lightning's remarks stay away; its warnings do not."""
+    logger = logging.getLogger("lightning.fabric")
     before = logger.level
     logger.setLevel(max(before, logging.WARNING))
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
+        yield
     finally:
         logger.setLevel(before)
 
@@ -366,22 +337,3 @@ def _reproducible() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic = before
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Signals stay what they are: Lightning makes an exit of Ctrl-C and leaves the process deaf to the next one, and lets one that is
-    terminated end as if all were well."""
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        if isinstance(error, SIGTERMException):
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise
-    finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
