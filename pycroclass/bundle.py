@@ -62,7 +62,8 @@ class Bundle:
     >>> import tempfile
     >>> from pycroclass.item_spec import ItemAxis
     >>> from pycroclass.operators import Crop
-    >>> item = ItemSpec("image", (ItemAxis("channel", 1, "channel"), ItemAxis("y"), ItemAxis("x")))
+    >>> y, x = ItemAxis("y", kind="spatial"), ItemAxis("x", kind="spatial")  # of any size
+    >>> item = ItemSpec("image", (ItemAxis("channel", 1, "channel"), y, x))
     >>> bundle = Bundle(Crop(16), item, licence="MIT")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = bundle.save(folder + "/crop.safetensors")

@@ -24,6 +24,7 @@ class ItemAxis:
     size : int, optional
         None where any size will do.
     kind : AxisKind or str
+        By default unknown: any kind will do.
     units : str
         Compared where both are known.
     limits : tuple of float, optional
@@ -55,7 +56,7 @@ class ItemAxis:
         found = []
         if self.size not in (None, axis.size):
             found.append(f"axis {axis.name!r} has {axis.size} points, wanted {self.size} ({self.name!r})")
-        if self.kind is not axis.kind:
+        if self.kind not in (AxisKind.UNKNOWN, axis.kind):
             found.append(f"axis {axis.name!r} is {axis.kind}, wanted {self.kind} ({self.name!r})")
         if self.units != axis.units and not {self.units, axis.units} & _UNKNOWN_UNITS:
             found.append(f"axis {axis.name!r} is in {axis.units}, wanted {self.units}")

@@ -242,6 +242,8 @@ def test_checks_sizes_and_spectra() -> None:
         item.check(spectra(units="keV"))
     with pytest.raises(AxisError, match="51 points"):
         item.check(spectra(51))
+    for kind in ("spatial", "reciprocal"):
+        ItemSpec("image", (ItemAxis("channel"), ItemAxis("y"), ItemAxis("x"))).check(stack(kind=kind))
     pair = ItemSpec("image", (ItemAxis("y", kind="spatial"), ItemAxis("x", kind="spatial")))
     with pytest.raises(AxisError, match=r"wanted \(y, x\)"):
         pair.check(stack())
