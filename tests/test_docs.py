@@ -101,6 +101,7 @@ def run_commands(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_example_runs_and_leaves_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
     assert list(tmp_path.iterdir()) == []
 
