@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from test_training import SMALL, frames
 
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError, ParameterError, ReadError
-from pycroclass.estimators import NetworkClassifier, Progress, Session
+from pycroclass.estimators import NetworkClassifier, Progress, Session, _history
+from pycroclass.estimators._history import HistoryLog
 from pycroclass.operators import Log1p
 from pycroclass.readers import read
 from pycroclass.training import train
@@ -147,6 +149,27 @@ def test_log_and_progress(data: sidpy.Dataset, tmp_path: Path) -> None:
     assert [p.epoch for p in told if p.result] == [1, 2]
     assert all(p.n_items == 45 and p.n_epochs == 2 for p in told)
     assert [p.n_done for p in told if p.result] == [45, 45]
+
+
+def test_events_go_to_tensorboard_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[object, ...]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            written.append((folder, purge_step))
+
+        def add_scalar(self, *values: object) -> None:
+            written.append(values)
+
+        def flush(self) -> None:
+            written.append(())
+
+    board = types.ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    monkeypatch.setattr(_history.importlib.util, "find_spec", lambda name: name)
+    HistoryLog(tmp_path, n_before=3).write([{"epoch": 4, "accuracy": 0.5}])
+    assert written == [(str(tmp_path), 4), ("accuracy", 0.5, 4), ()]
 
 
 def test_ctrl_c_stays_ctrl_c(data: sidpy.Dataset) -> None:
