@@ -7,7 +7,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -32,6 +33,7 @@ from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
 from pycroclass.stage import Execution
 from pycroclass.writers import Written, write
+from pycroclass.writers.atomic import BegunError, TakenError
 
 log = logging.getLogger(__name__)
 
@@ -290,15 +292,16 @@ class _File:
             discard(output)
         model = None
         if self.recipe.needs_fit:
-            model = fitted(
-                self.recipe,
-                dataset,
-                output,
-                settings.execution,
-                digest=settings.digest,
-                overwrite=settings.overwrite,
-                restart=settings.restart,
-            )
+            with remedies_named(is_restart=settings.restart):
+                model = fitted(
+                    self.recipe,
+                    dataset,
+                    output,
+                    settings.execution,
+                    digest=settings.digest,
+                    overwrite=settings.overwrite,
+                    restart=settings.restart,
+                )
         execution = self._execution(dataset)
         results = self.recipe.apply(dataset, model=model, execution=execution)
         tallies = Tallies(results)
@@ -335,7 +338,7 @@ class _File:
             if written.done < written.total:  # what is whole may as well be finished
                 self.interrupt.check()
 
-        with self.interrupt.deferred():
+        with self.interrupt.deferred(), remedies_named(is_restart=settings.restart):
             write(
                 results,
                 self.job.output,
@@ -346,6 +349,19 @@ class _File:
                 progress=progress,
             )
         return is_new
+
+
+@contextmanager
+def remedies_named(*, is_restart: bool = False) -> Iterator[None]:
+    """Where something is in the way, say what to do about it in options of the command."""
+    try:
+        yield
+    except TakenError as error:
+        hint = "; --restart is for unfinished runs alone" if is_restart else ""
+        raise WriteError(f"{error.problem}. Choose another name, or replace it: --overwrite{hint}") from error
+    except BegunError as error:
+        ways = ", or ".join(filter(None, (error.way_on, "throw it away: --restart")))
+        raise WriteError(f"{error.problem}. {ways[0].upper()}{ways[1:]}") from error
 
 
 def _results_of(path: Path) -> dict[str, sidpy.Dataset]:

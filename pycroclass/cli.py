@@ -174,9 +174,12 @@ def run(
 @app.command()
 def pack(file: Path, output: Path, overwrite: Overwrite = False) -> None:
     """Make one plain file of a result whose large datasets lie in shards."""
+    from pycroclass.batch import remedies_named
     from pycroclass.writers import pack as pack_file
 
-    out.print(f"wrote {pack_file(file, output, overwrite=overwrite)}", highlight=False, markup=False, soft_wrap=True)
+    with remedies_named():
+        packed = pack_file(file, output, overwrite=overwrite)
+    out.print(f"wrote {packed}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +37,18 @@ log = logging.getLogger(__name__)
 
 _ANY_ITEM: Final = ItemSpec(Domain.PIXEL, ())
 """The fitted pipeline of an unfinished run is bound to its source instead."""
-_FOREIGN: Final = (
-    "an unfinished run of another recipe or source, or with other blocks or versions. Finish that one with the command that began it, "
-    "or throw it away: --restart"
-)
+_GO_ON: Final = "Finish that one with the command that began it, or throw it away: --restart"
+_WORDS: Final = {
+    "recipe": "the recipe",
+    "plugins": "the versions of plug-ins",
+    "nonfinite": "what is done with items that are not finite",
+    "fitted_to": "the source",
+    "source": "the source",
+    "chunks": "the block sizes",
+    "execution": "the execution",
+    "device": "the device",
+    "versions": "the versions of packages",
+}
 
 
 def fitted(
@@ -70,12 +78,13 @@ def fitted(
     if path.exists():
         kept = Bundle.load(path)
         if kept.training["task"] != task:
-            raise WriteError(f"{path} belongs to {_FOREIGN}")
+            different = "; ".join(_differences(kept.training["task"], task))
+            raise WriteError(f"{path} belongs to an unfinished run that is not this one. Not the same: {different}. {_GO_ON}")
         log.info("the pipeline was fitted before the run was cut off: %s", path)
         return replace(kept.pipeline, fitted=kept.training["fitted"])
     if journal.exists():  # a fit may take hours: what stands in the way of its result is to be known before
-        raise WriteError(f"{journal} belongs to {_FOREIGN}")
-    refuse_taken(output, overwrite=overwrite)
+        raise WriteError(f"{journal} belongs to an unfinished run of another recipe. {_GO_ON}")
+    refuse_taken(output, overwrite=overwrite, differences=_differences_to(output, task))
     model = recipe.fit(dataset, execution=execution)
     classes = next((step.classes for step in reversed(model.members) if hasattr(step, "classes")), ())
     Bundle(model, _ANY_ITEM, classes, training={"task": task, "fitted": model.fitted}).save(path)
@@ -129,14 +138,29 @@ def _task(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution, digest: 
 
 def _fitted_in(output: Path, task: Mapping[str, Any]) -> Pipeline | None:
     """The pipeline that a finished result came from, if it was fitted to do this task."""
-    if not output.exists():
-        return None
-    with suppress(ReadError):
-        for record in records(output).values():
-            for node in record.provenance.walk():
-                if _task_of(node, record) == task:
-                    return Pipeline(from_dict(node.parameters["pipeline"], node.arrays).members, fitted=node.parameters["fit"])
+    for node, record in _steps_of(output):
+        if _task_of(node, record) == task:
+            return Pipeline(from_dict(node.parameters["pipeline"], node.arrays).members, fitted=node.parameters["fit"])
     return None
+
+
+def _steps_of(output: Path) -> Iterator[tuple[Provenance, Record]]:
+    if output.exists():
+        with suppress(ReadError):
+            yield from [(node, record) for record in records(output).values() for node in record.provenance.walk()]
+
+
+def _differences_to(output: Path, task: Mapping[str, Any]) -> list[str]:
+    """In what a finished result is another's, in words."""
+    steps = list(_steps_of(output))
+    before = next(filter(None, (_task_of(node, record) for node, record in steps)), None)
+    if before is None:
+        return [_WORDS["recipe"]] if steps else []
+    return _differences(before, task)
+
+
+def _differences(before: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(_WORDS[name] for name in task if before.get(name) != task[name]))
 
 
 def _task_of(node: Provenance, record: Record) -> dict[str, Any] | None:

@@ -208,7 +208,7 @@ def _rates(event: Advanced) -> dict[str, float]:
 def _outcome(event: Finished) -> str:
     output = event.started.job.output
     if not event.is_new:
-        return f"{output}: already done by this very run"
+        return f"{output}: already done by this very run; to compute it again remove it"
     shapes = ", ".join(f"{name} {shape}" for name, shape in event.shapes.items())
     pace = f"{event.started.n_items} {event.started.noun} in {event.seconds:.1f} s"
     number_type = "" if event.precision == "float32" else f"computed in {event.precision}"

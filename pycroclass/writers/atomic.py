@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -84,6 +84,24 @@ class PartialFile(io.FileIO):
         self.journal.unlink(missing_ok=True)
 
 
+class TakenError(WriteError):
+    """The file exists; ``problem`` is the message without what to do about it, which a command says otherwise."""
+
+    def __init__(self, path: Path, differences: Sequence[str] = ()) -> None:
+        made = f", made by a run that is not this one. Not the same: {'; '.join(differences)}" if differences else ""
+        self.problem = f"{path} exists already{made}"
+        super().__init__(f"{self.problem}. Choose another name, or pass overwrite=True to replace it.")
+
+
+class BegunError(WriteError):
+    """What an unfinished run has left is in the way; ``problem`` as that of `TakenError`, ``way_on`` is how to keep it."""
+
+    def __init__(self, partial: Path, problem: str, way_on: str = "") -> None:
+        self.problem, self.way_on = f"{partial} {problem}", way_on
+        begin_anew = f"emove {partial} and {journal_of(partial)} to begin anew."
+        super().__init__(f"{self.problem}. {f'{way_on}, or r' if way_on else 'R'}{begin_anew}")
+
+
 @contextmanager
 def whole_or_nothing(path: Path, *, overwrite: bool, remove_rest: Callable[[], None] | None = None) -> Iterator[PartialFile]:
     """Give ``PATH.partial`` to work on; it becomes ``PATH`` when the block ends, and is removed when the block fails.
@@ -151,21 +169,21 @@ def _is_begun(partial: Path) -> bool:
 
 def _refuse_begun(partial: Path) -> bool:
     if _is_begun(partial):
-        raise WriteError(
-            f"{partial} is an unfinished run that can be gone on with. Write the same datasets with resume=True, or remove "
-            f"{partial} and {journal_of(partial)} to give it up."
-        )
+        raise BegunError(partial, "is an unfinished run that can be gone on with", "Write the same datasets with resume=True")
     return False
 
 
-def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Raise `WriteError` if ``path`` cannot be written: it exists, it is a folder, or its folder is missing."""
+def refuse_taken(path: Path, *, overwrite: bool, differences: Sequence[str] = ()) -> None:
+    """Raise `WriteError` if ``path`` cannot be written: it exists, it is a folder, or its folder is missing.
+
+    ``differences`` say in what the run that made it was another one.
+    """
     if not path.parent.is_dir():
         raise WriteError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
     if path.is_dir():
         raise WriteError(f"{path} is a folder; wanted the path of a file")
     if not overwrite and os.path.lexists(path):
-        raise WriteError(f"{path} exists already. Choose another name, or pass overwrite=True to replace it.")
+        raise TakenError(path, differences)
 
 
 def _take(partial: Path, is_kept: Callable[[Path], bool]) -> int:

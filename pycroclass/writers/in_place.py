@@ -20,7 +20,7 @@ from dask.array.core import slices_from_chunks
 
 from pycroclass.errors import WriteError
 from pycroclass.profile import timed
-from pycroclass.writers.atomic import PartialFile
+from pycroclass.writers.atomic import BegunError, PartialFile
 from pycroclass.writers.blocks import NDArray, Tally
 from pycroclass.writers.journal import Blocks, Journal
 from pycroclass.writers.layout import COMPLETE, Output, write_record
@@ -154,7 +154,7 @@ class InPlace:
             If a file of it is missing or was cut off.
         """
         if os.fstat(partial.fileno()).st_size < ground.size:
-            raise WriteError(f"{partial.path} was cut off and cannot be gone on with. Remove it and {partial.journal} to begin anew.")
+            raise BegunError(partial.path, "was cut off and cannot be gone on with")
         with ExitStack() as stack:
             handles = {"": partial.fileno()}
             for name in ground.shards:
@@ -213,10 +213,7 @@ def _open_shard(partial: PartialFile, shard: Path) -> int:
         try:
             return os.open(shard, os.O_RDWR)
         except FileNotFoundError as error:
-            raise WriteError(
-                f"{shard} is missing, which holds a part of {partial.path}. Put it back to go on, or remove {partial.path} and "
-                f"{partial.journal} to begin anew."
-            ) from error
+            raise BegunError(partial.path, f"lacks a part: {shard} is missing", "Put it back to go on") from error
 
 
 class InPlaceTarget:

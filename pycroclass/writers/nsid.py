@@ -18,6 +18,7 @@ from pycroclass.cluster import loss_named
 from pycroclass.errors import ParameterError, WriteError
 from pycroclass.provenance import DigestKind, FileStamp
 from pycroclass.writers.atomic import (
+    BegunError,
     PartialFile,
     copied,
     journal_of,
@@ -31,7 +32,7 @@ from pycroclass.writers.in_place import Ground, InPlace, lay_out, opened, still_
 from pycroclass.writers.journal import Blocks, Journal, begin_journal, read_journal
 from pycroclass.writers.layout import COMPLETE, Output, Storage, book_keeping, place_beside, write_record
 from pycroclass.writers.record import Sources
-from pycroclass.writers.run import Run, describe, differences, is_result_of
+from pycroclass.writers.run import Run, describe, differences, differences_to, is_result_of
 from pycroclass.writers.run import digest as digest_of
 from pycroclass.writers.shards import Shards, check_workers_see
 
@@ -118,9 +119,11 @@ def write(
     if any(_is_same_file(stamp.path, target) for stamp in sources.stamps):
         raise WriteError(f"{target} is a source of what is to be written. Choose another name, or add to it with append.")
     run = describe(outputs, sources, group)
-    if resume and is_result_of(target, run):
-        _remove_begun(target, run)
-        return target
+    if resume:
+        if is_result_of(target, run):
+            _remove_begun(target, run)
+            return target
+        refuse_taken(target, overwrite=overwrite, differences=differences_to(target, run))
     shards = _shards(target, outputs, shard_bytes)
     task = _Task(outputs, storage, sources, run, progress, lambda file: file.require_group(group))
     begin = whole_or_resumable if resume else whole_or_nothing
@@ -253,10 +256,8 @@ def _go_on(partial: PartialFile, task: _Task, run: Run, shards: Shards | None) -
     tally = task.tally()
     header, blocks = read_journal(partial.journal) or _begin(partial, task, shards)
     if header["run"] != run:
-        raise WriteError(
-            f"{partial.path} was begun by a run that is not this one. Not the same: {'; '.join(differences(header['run'], run))}. "
-            f"Go on with what it was begun with, or remove {partial.path} and {partial.journal} to begin anew."
-        )
+        problem = f"was begun by a run that is not this one. Not the same: {'; '.join(differences(header['run'], run))}"
+        raise BegunError(partial.path, problem, "Go on with what it was begun with")
     with InPlace.opened(partial, Ground.from_dict(header["ground"])) as file:
         _check_workers(file)
         done = still_there(file, task.outputs, blocks, tally)

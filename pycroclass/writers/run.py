@@ -14,7 +14,7 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.metadata_json import HIDDEN
 from pycroclass.provenance import timeless
 from pycroclass.readers.hdf5_file import Stored
-from pycroclass.readers.records import RECORD
+from pycroclass.readers.records import RECORD, records
 from pycroclass.sid import unwrap
 from pycroclass.writers.layout import COMPLETE, Output
 from pycroclass.writers.record import Sources, versions
@@ -88,7 +88,7 @@ def _in_output(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
         found = list(_in_tree(old["tree"], new["tree"]))
         yield from found or [f"{_WORDS['tree']} of {name!r}"]
     for part in ("dtype", "blocks", "axes", "quantity"):
-        if old[part] != new[part]:
+        if part in old and old[part] != new[part]:
             yield f"{_WORDS.get(part, 'the ' + part)} of {name!r}"
 
 
@@ -106,6 +106,23 @@ def _in_tree(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield _WORDS.get(key, f"the {key} of {new['verb']}")
     for was, now in zip(old["inputs"], new["inputs"], strict=True):
         yield from _in_tree(was, now)
+
+
+def differences_to(path: Path, run: Run) -> list[str]:
+    """What is not the same in a finished file, in words, as far as its records tell."""
+    try:
+        known = records(path)
+    except OSError:  # ReadError is one
+        return []
+    if not known:
+        return []
+    first, *_ = known.values()
+    old = {
+        "group": next(iter(known)).rsplit("/", 2)[0],
+        "outputs": {key.rsplit("/", 1)[1]: {"tree": timeless(record.provenance.to_dict())} for key, record in known.items()},
+        "versions": deciding(first.versions),
+    }
+    return differences(old, run)
 
 
 def is_result_of(path: Path, run: Run) -> bool:

@@ -244,7 +244,7 @@ def test_resume_without_a_shard(client: Client, tmp_path: Path, source: Path, wh
         write(job(source), out, resume=True, shard_bytes=SMALL, progress=stop_at(9))
     gone = shards(out)[1]
     gone.rename(tmp_path / "elsewhere")
-    with pytest.raises(WriteError, match=rf"{gone.name} is missing, .*Put it back to go on, or remove .*partial and .*journal"):
+    with pytest.raises(WriteError, match=rf"{gone.name} is missing. Put it back to go on, or remove .*partial and .*journal"):
         write(job(source), out, resume=True)
     (tmp_path / "elsewhere").rename(gone)
     assert bits(write(job(source), out, resume=True)) == whole
