@@ -134,6 +134,10 @@ class Finished:
     counts: Counts
     precision: Precision
     """In which networks computed."""
+    resumed: int = 0
+    """Blocks that an earlier run had computed."""
+    total: int = 0
+    """Blocks of all outputs; 0 where nothing was to be done."""
 
 
 @dataclass(frozen=True)
@@ -305,15 +309,17 @@ class _File:
         execution = self._execution(dataset)
         results = self.recipe.apply(dataset, model=model, execution=execution)
         tallies = Tallies(results)
-        is_new = self._write(results, tallies, started)
+        resumed, total = self._write(results, tallies, started)
         kept_pipeline(output).unlink(missing_ok=True)
         return Finished(
             started,
-            is_new=is_new,
+            is_new=total > 0,
             shapes={name: tuple(result.shape) for name, result in results.items()},
             seconds=time.monotonic() - start,
             counts=tallies.counts if tallies.are_whole else count_labels(_results_of(output)),
             precision=execution.precision,
+            resumed=resumed,
+            total=total,
         )
 
     def _execution(self, dataset: sidpy.Dataset) -> Execution:
@@ -322,19 +328,21 @@ class _File:
         pipeline = Bundle.load(self.recipe.bundle).pipeline if self.recipe.bundle else self.recipe.pipeline
         return choose_precision(pipeline, dataset, self.settings.execution)
 
-    def _write(self, results: Mapping[str, sidpy.Dataset], tallies: Tallies, started: Started) -> bool:
-        """Whether there was anything to do; if not, the output is the result of the very same run."""
+    def _write(self, results: Mapping[str, sidpy.Dataset], tallies: Tallies, started: Started) -> tuple[int, int]:
+        """How many blocks an earlier run had done, and how many there are; 0 where the output is the result of the very same run."""
         settings = self.settings
         start = time.monotonic()
-        computed, is_new = 0, False
+        computed = resumed = total = 0
 
         def progress(written: Written) -> None:
-            nonlocal computed, is_new
-            is_new = True
+            nonlocal computed, resumed, total
+            total = written.total
             tallies.add(written)
             if written.is_new:
                 computed += 1
                 self.report(Advanced(started, written.done, written.total, computed, time.monotonic() - start, tallies.counts))
+            else:
+                resumed += 1
             if written.done < written.total:  # what is whole may as well be finished
                 self.interrupt.check()
 
@@ -348,7 +356,7 @@ class _File:
                 shard_bytes=settings.shard_bytes,
                 progress=progress,
             )
-        return is_new
+        return resumed, total
 
 
 @contextmanager

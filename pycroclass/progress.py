@@ -165,11 +165,17 @@ class JsonLines:
                 about = {"done": event.done, "total": event.total, "items": event.n_items, "counts": event.counts}
                 self._write("progress", _paths(event.started), {**about, **_rates(event)})
             case Finished():
-                about = {"already_done": not event.is_new, "shapes": event.shapes, "items": event.started.n_items}
+                about = {"already_done": not event.is_new, "resumed_blocks": event.resumed, "shapes": event.shapes}
                 self._write(
                     "file_finished",
                     _paths(event.started),
-                    {**about, "seconds": event.seconds, "counts": event.counts, "precision": event.precision},
+                    {
+                        **about,
+                        "items": event.started.n_items,
+                        "seconds": event.seconds,
+                        "counts": event.counts,
+                        "precision": event.precision,
+                    },
                 )
             case Failed():
                 self._write("file_failed", _paths(event), {"error": type(event.error).__name__, "message": str(event.error)})
@@ -212,7 +218,8 @@ def _outcome(event: Finished) -> str:
     shapes = ", ".join(f"{name} {shape}" for name, shape in event.shapes.items())
     pace = f"{event.started.n_items} {event.started.noun} in {event.seconds:.1f} s"
     number_type = "" if event.precision == "float32" else f"computed in {event.precision}"
-    return "; ".join(filter(None, (f"{output}: {shapes}", pace, _counts(event.counts), number_type)))
+    resumed = f"{event.resumed} of {event.total} blocks were done already" if event.resumed else ""
+    return "; ".join(filter(None, (f"{output}: {shapes}", pace, resumed, _counts(event.counts), number_type)))
 
 
 def _state(event: Advanced) -> str:

@@ -24,6 +24,7 @@ from pycroclass.batch import Advanced, Event, Failed, Job, Settings, Started, Su
 from pycroclass.earlier import discard
 from pycroclass.errors import ClusterError, MissingDependencyError, WriteError
 from pycroclass.interrupt import Interrupt
+from pycroclass.progress import _outcome
 from pycroclass.writers.record import versions
 
 SMALL = pc.Execution(device="cpu", block_bytes=8_000)
@@ -123,6 +124,9 @@ def test_a_stopped_run_goes_on_where_it_was(
     advanced = of_kind(events, Advanced)
     assert 0 < len(advanced) < total
     assert advanced[-1].done == advanced[-1].total == total
+    (finished,) = summary.finished
+    assert (finished.resumed, finished.total) == (total - len(advanced), total)
+    assert f"{finished.resumed} of {total} blocks were done already" in _outcome(finished)
     assert_same(out, expected)
     assert [path.name for path in out.parent.iterdir()] == ["a.h5"]
 
@@ -390,6 +394,8 @@ def test_json_lines(command: Callable[..., tuple[int, str, str]], sources: list[
     names = [line["event"] for line in lines if line["event"] != "progress"]
     assert names == ["file_started", "file_finished", "file_failed", "file_started", "file_finished", "summary"]
     assert lines[0]["shape"] == [60, 15, 17]
+    finished = next(line for line in lines if line["event"] == "file_finished")
+    assert (finished["resumed_blocks"], finished["precision"]) == (0, "float32")
     progress = next(line for line in lines if line["event"] == "progress")
     assert {"done", "total", "items", "items_per_second", "seconds_left", "counts"} <= progress.keys()
     assert lines[-1]["exit_code"] == 1
