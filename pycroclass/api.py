@@ -15,7 +15,7 @@ import sidpy
 
 from pycroclass import engine
 from pycroclass.bundle import Bundle
-from pycroclass.errors import AxisError, DataError, ParameterError
+from pycroclass.errors import AxisError, BundleError, DataError, ParameterError
 from pycroclass.operator import Composable, Pipeline
 from pycroclass.passes import Nonfinite, Passes
 from pycroclass.per_item import cut_items, join_items, without_items
@@ -179,12 +179,30 @@ def classify(dataset: sidpy.Dataset, bundle: Bundle | str | Path, *, execution: 
         If the bundle is damaged or was made for other data.
     """
     path = None if isinstance(bundle, Bundle) else str(Path(bundle).absolute())
-    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    loaded.check(unwrap(dataset)[1])
+    loaded = loaded_for(dataset, bundle)
     steps, arrays = to_dict(loaded.pipeline)
     recipe = {"pipeline": steps, "bundle": {"path": path, "digest": loaded.digest}}
     results: dict[str, sidpy.Dataset] = _run(loaded.pipeline, dataset, execution, recipe, {} if path else arrays)
     return results
+
+
+def loaded_for(dataset: sidpy.Dataset, bundle: Bundle | str | Path) -> Bundle:
+    """The bundle, which was made for such data.
+
+    Raises
+    ------
+    BundleError
+        If it is damaged or was made for other data; names the bundle's file.
+    """
+    if isinstance(bundle, Bundle):
+        bundle.check(unwrap(dataset)[1])
+        return bundle
+    loaded = Bundle.load(bundle)
+    try:
+        loaded.check(unwrap(dataset)[1])
+    except BundleError as error:
+        raise BundleError(f"{bundle}: {error}") from error
+    return loaded
 
 
 def concatenate(datasets: Sequence[sidpy.Dataset]) -> sidpy.Dataset:

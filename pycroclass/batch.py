@@ -17,7 +17,7 @@ import sidpy
 import torch
 
 from pycroclass import cluster
-from pycroclass.bundle import Bundle
+from pycroclass.api import loaded_for
 from pycroclass.class_counts import Counts, Tallies, count_labels
 from pycroclass.device import is_out_of_memory
 from pycroclass.earlier import discard, fitted, kept_pipeline
@@ -325,7 +325,7 @@ class _File:
     def _execution(self, dataset: sidpy.Dataset) -> Execution:
         if not self.settings.chooses_precision or self.recipe.needs_fit:
             return self.settings.execution
-        pipeline = Bundle.load(self.recipe.bundle).pipeline if self.recipe.bundle else self.recipe.pipeline
+        pipeline = loaded_for(dataset, self.recipe.bundle).pipeline if self.recipe.bundle else self.recipe.pipeline
         return choose_precision(pipeline, dataset, self.settings.execution)
 
     def _write(self, results: Mapping[str, sidpy.Dataset], tallies: Tallies, started: Started) -> tuple[int, int]:

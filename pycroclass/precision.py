@@ -49,7 +49,7 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
     if not isinstance(network, Classify):
         return execution
     if not is_like_here(execution):
-        log.warning("the workers have another device than this process, which cannot check a batch for them; networks compute in float32")
+        log.info("the workers have another device than this process, which cannot check a batch for them; networks compute in float32")
         return execution
     device = execution.resolve()
     if not computes_bfloat16(device):
@@ -62,7 +62,7 @@ def choose(pipeline: Composable, dataset: sidpy.Dataset, execution: Execution | 
         shares += [label_agreement(network, block.to(device)) for block, _ in items.blocks() if len(block)]
     agrees = bool(shares) and min(shares) == 1
     if not agrees:
-        log.warning("%s: in bfloat16 labels of a check batch change, so the network computes in float32", meaning.title)
+        log.info("%s: in bfloat16 labels of a check batch change, so the network computes in float32", meaning.title)
         return execution
     log.info("%s: in bfloat16 no label of a check batch changes", meaning.title)
     return replace(execution, precision="bfloat16")

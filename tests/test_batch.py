@@ -22,8 +22,10 @@ import pycroclass as pc
 from pycroclass import cli, cluster, provenance
 from pycroclass.batch import Advanced, Event, Failed, Job, Settings, Started, Summary, jobs, run_batch
 from pycroclass.earlier import discard
-from pycroclass.errors import ClusterError, MissingDependencyError, WriteError
+from pycroclass.errors import BundleError, ClusterError, MissingDependencyError, WriteError
 from pycroclass.interrupt import Interrupt
+from pycroclass.item_spec import ItemAxis, ItemSpec
+from pycroclass.networks import ImageResNet
 from pycroclass.progress import _outcome
 from pycroclass.writers.record import versions
 
@@ -345,6 +347,19 @@ def test_an_error_that_nobody_expects(
     assert of_kind(events, Failed)[0].error is error
     assert "Traceback" in caplog.text
     assert "break_down" in caplog.text
+
+
+def test_a_bundle_for_other_data_is_named_before_anything_is_computed(
+    batch: Runner, sources: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycroclass.precision.computes_bfloat16", lambda device: pytest.fail("computed with it"))
+    item = ItemSpec("image", (ItemAxis("channel", 1), ItemAxis("y", 350), ItemAxis("x", 350)))
+    network = pc.Classify("resnet_small", {"n_classes": 2}, ImageResNet(n_classes=2).state_dict(), classes=("miss", "hit"))
+    path = pc.Bundle(network, item, ("miss", "hit")).save(tmp_path / "hits.safetensors")
+    summary, _ = batch(pc.Recipe(bundle=str(path), dataset="data"), sources[:1], chooses_precision=True)
+    (failed,) = summary.failed
+    assert isinstance(failed.error, BundleError)
+    assert str(failed.error).startswith(f"{path}: the bundle was made for other data: ")
 
 
 def test_a_full_disk_ends_the_batch(batch: Runner, sources: list[str]) -> None:

@@ -45,11 +45,14 @@ def test_labels_that_agree_allow_bfloat16() -> None:
     assert precision.choose(Log1p() | classify(9), images(), CPU).precision == "bfloat16"
 
 
-def test_labels_that_change_do_not() -> None:
+def test_labels_that_change_do_not(caplog: pytest.LogCaptureFixture) -> None:
     dataset = images()
     logits = pc.run(pc.Network("resnet_small", {"n_classes": 2}, classify(0).weights), dataset, execution=CPU).compute()
     middle = float(np.median(np.asarray(logits)[:, 0] - np.asarray(logits)[:, 1]))  # half of the images are a hair's breadth from it
-    assert precision.choose(classify(middle), dataset, CPU).precision == "float32"
+    with caplog.at_level("INFO"):
+        assert precision.choose(classify(middle), dataset, CPU).precision == "float32"
+    (record,) = [record for record in caplog.records if record.name == "pycroclass.precision"]
+    assert (record.levelname, "labels of a check batch change" in record.message) == ("INFO", True)
 
 
 def test_numbers_of_other_pipelines_stay_as_they_are() -> None:
