@@ -33,7 +33,7 @@ from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
 from pycroclass.stage import Execution
 from pycroclass.writers import Written, write
-from pycroclass.writers.atomic import BegunError, TakenError
+from pycroclass.writers.atomic import BegunError, TakenError, journal_of, partial_of
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,12 @@ class Failed:
 
     job: Job
     error: Exception
+
+
+def kept(job: Job) -> Path | None:
+    """What an unfinished run has left to go on from."""
+    partial = partial_of(Path(os.path.realpath(job.output)))
+    return partial if journal_of(partial).exists() else None
 
 
 Event = Started | Advanced | Finished | Failed

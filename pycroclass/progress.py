@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from pycroclass.batch import Advanced, Event, Failed, Finished, Started, Summary
+from pycroclass.batch import Advanced, Event, Failed, Finished, Started, Summary, kept
 from pycroclass.class_counts import Counts
 from pycroclass.estimators.session import Progress as TrainingProgress
 
@@ -84,6 +84,8 @@ class Spoken:
                 self._say(self._err, f"  failed     {failed.job.file}: {type(failed.error).__name__}")
             for job in summary.not_tried:
                 self._say(self._err, f"  not done   {job.file}")
+        for partial in _kept(summary):
+            self._say(self._err, f"  kept       {partial}")
         if summary.signal is not None:
             self._say(self._err, f"stopped; {AGAIN}")
 
@@ -186,6 +188,7 @@ class JsonLines:
             "finished": [str(done.started.job.output) for done in summary.finished],
             "failed": [failed.job.file for failed in summary.failed],
             "not_tried": [job.file for job in summary.not_tried],
+            "kept": _kept(summary),
             "signal": summary.signal,
             "exit_code": summary.exit_code,
         }
@@ -197,6 +200,11 @@ class JsonLines:
             line |= part
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+
+def _kept(summary: Summary) -> list[str]:
+    unfinished = [*(failed.job for failed in summary.failed), *summary.not_tried]
+    return [str(partial) for job in unfinished if (partial := kept(job)) is not None]
 
 
 def _result(epoch: Mapping[str, Any]) -> str:

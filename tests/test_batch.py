@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client
+from rich.console import Console
 
 import pycroclass as pc
 from pycroclass import cli, cluster, provenance
@@ -26,7 +28,7 @@ from pycroclass.errors import BundleError, ClusterError, MissingDependencyError,
 from pycroclass.interrupt import Interrupt
 from pycroclass.item_spec import ItemAxis, ItemSpec
 from pycroclass.networks import ImageResNet
-from pycroclass.progress import _outcome
+from pycroclass.progress import JsonLines, _outcome
 from pycroclass.writers.record import versions
 
 SMALL = pc.Execution(device="cpu", block_bytes=8_000)
@@ -314,6 +316,9 @@ def test_a_source_that_goes_away_half_way(batch: Runner, sources: list[str], tmp
     assert [failed.job.file for failed in summary.failed] == [sources[1]]
     assert len(summary.finished) == 2
     assert not (tmp_path / "out" / "b.h5").exists()
+    lines = io.StringIO()
+    JsonLines(Console(file=lines)).close(summary)
+    assert json.loads(lines.getvalue())["kept"] == [str(tmp_path / "out" / "b.h5.partial")]
     os.rename(away, sources[1])
     summary, events = batch(SIMPLE, sources)
     assert [done.is_new for done in summary.finished] == [False, True, False]

@@ -106,8 +106,8 @@ def unique_keys(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
-    """Turn what a library raises while it reads a file into a `ReadError` with the file's path.
+def reading(path: str | Path, part: str = "") -> Iterator[None]:
+    """Turn what a library raises while it reads a file, or a named part of it, into a `ReadError` with the file's path.
 
     Raises
     ------
@@ -119,5 +119,5 @@ def reading(path: str | Path) -> Iterator[None]:
     except PycroclassError:
         raise
     except _FAILURES as error:
-        problem = f"cannot be read: {type(error).__name__}: {error}".rstrip(": ")
+        problem = f"{part} cannot be read: {type(error).__name__}: {error}".strip(": ")
         raise failure(path, problem, "It is truncated, damaged, or was changed after it was opened.") from error

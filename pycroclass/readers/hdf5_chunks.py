@@ -106,6 +106,11 @@ class Layout:
         fill = np.full((), dataset.fillvalue, dtype.newbyteorder("="))
         return cls(shape, dtype, fill, chunk_shape, pipeline, Chunks.of(rows))
 
+    def start(self, number: int) -> tuple[int, ...]:
+        """The index of a chunk's first value."""
+        grid = tuple(-(-size // chunk) for size, chunk in zip(self.shape, self.chunk_shape))
+        return tuple(int(i) * chunk for i, chunk in zip(np.unravel_index(number, grid), self.chunk_shape))
+
 
 def _is_plain(path: str, dataset: h5py.Dataset) -> bool:
     """Whether its values are numbers just as NumPy has them, and all of them are in this file, where HDF5 says."""
@@ -167,7 +172,11 @@ def open_regions(path: str, name: str) -> Iterator[Read]:
 
 def _by_hdf5(dataset: h5py.Dataset, region: tuple[slice, ...]) -> npt.NDArray[Any]:
     bounds = bounds_of(dataset.shape, region)
-    values: npt.NDArray[Any] = dataset[tuple(slice(*bound) for bound in bounds)]
+    try:
+        values: npt.NDArray[Any] = dataset[tuple(slice(*bound) for bound in bounds)]
+    except OSError as error:
+        first, stop = (tuple(bound[end] for bound in bounds) for end in (0, 1))
+        raise OSError(f"{error}, somewhere from index {first} to before {stop}") from error
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
@@ -222,7 +231,9 @@ class _Regions:
                 try:
                     self._read(number, source, out[target])
                 except (ValueError, RuntimeError, struct.error) as error:
-                    raise ValueError(f"chunk {number} of those of shape {layout.chunk_shape} is damaged: {error}") from error
+                    raise ValueError(
+                        f"the chunk of shape {layout.chunk_shape} from index {layout.start(number)} on is damaged: {error}"
+                    ) from error
             self._forget_all_but(numbers)
         return out
 

@@ -64,15 +64,15 @@ class Hdf5Array:
             As above; so does the function, and the end of the block.
         """
         with ExitStack() as stack:
-            with reading(self.path):
+            with reading(self.path, f"dataset {self.name!r}"):
                 read = stack.enter_context(open_regions(self.path, self.name))
 
             def part(slices: tuple[slice, ...]) -> npt.NDArray[Any]:
-                with reading(self.path):
+                with reading(self.path, f"dataset {self.name!r}"):
                     return read(slices)
 
             yield part
-            with reading(self.path):
+            with reading(self.path, f"dataset {self.name!r}"):
                 stack.close()
 
 
