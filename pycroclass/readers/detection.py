@@ -8,12 +8,16 @@ from typing import Final
 import h5py
 
 from pycroclass.errors import ReadError
-from pycroclass.readers.failure import failure
+from pycroclass.readers.failure import failure, foreign
 from pycroclass.readers.formats import Format, format_named, formats
 
 _HEAD: Final = 2048 + 8
 _TELLING: Final = 3
 """Shorter signatures stand in too many files by chance to tell a format without its name."""
+_CONVERT: Final = (
+    "Convert it to a common format, such as HDF5, TIFF, PNG, NPY or MRC; 'pycroclass formats' lists all. If it is of one of them and only "
+    "its name does not tell, say which with format=…."
+)
 
 
 def detect(path: Path) -> Format:
@@ -39,16 +43,15 @@ def detect(path: Path) -> Format:
         raise _misnamed(path, named[0], telling)
     if telling:
         return telling[0]
-    known = " ".join(sorted({extension for f in formats() for extension in f.extensions}))
-    raise failure(path, "is of no known format", f"Convert it to one of {known}, or name it with format=….")
+    raise foreign(path, "is of no known format", _CONVERT)
 
 
 def _misnamed(path: Path, named: Format, telling: list[Format]) -> ReadError:
     family = "HDF5" if named.is_hdf5 else named.name
     if telling:
         remedy = f"If it is {telling[0].name}, rename it or pass format={telling[0].name!r}."
-        return failure(path, f"is named like {family} but begins like {telling[0].name}", remedy)
-    return failure(path, f"is named like {family} but is no such file, or a damaged one", "Copy it again from where it was recorded.")
+        return foreign(path, f"is named like {family} but begins like {telling[0].name}", remedy)
+    return foreign(path, f"is named like {family} but is no such file, or a damaged one", "Copy it again from where it was recorded.")
 
 
 def _head(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""How a file that cannot be read is reported: its path, its first bytes, and what would help."""
+"""How a file that cannot be read is reported: its path, what is wrong, what would help; its first bytes where its format is in doubt."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ def failure(path: Path | str, problem: str, remedy: str) -> ReadError:
     >>> str(failure("scan.dm3", "does not exist", "Check the path."))
     'scan.dm3: does not exist. Check the path.'
     """
-    found = first_bytes(path)
-    return ReadError(f"{path}: {problem}{f' (it begins with {found})' if found else ''}. {remedy}")
+    return ReadError(f"{path}: {problem}. {remedy}")
+
+
+def foreign(path: Path | str, problem: str, remedy: str) -> ReadError:
+    """The error to raise for a file that is not of the format that was expected: as `failure`, with the file's first bytes."""
+    return failure(path, f"{problem} (it begins with {first_bytes(path)})", remedy)
 
 
 def first_bytes(path: Path | str) -> str:

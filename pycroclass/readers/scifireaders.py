@@ -30,7 +30,7 @@ from pycroclass.provenance import FileStamp
 from pycroclass.readers.building import n_core, unique_keys
 from pycroclass.readers.cache import LoadedFiles
 from pycroclass.readers.channel import Channel
-from pycroclass.readers.failure import failure
+from pycroclass.readers.failure import failure, foreign
 from pycroclass.readers.formats import format_named
 from pycroclass.readers.mending import MEND
 from pycroclass.readers.options import ReadOptions, provenance
@@ -206,7 +206,7 @@ def _check(stamp: FileStamp, format: str) -> None:
     with path.open("rb") as file:
         head = file.read(4096)
     if known.signatures and not known.matches_content(head):
-        raise failure(path, f"does not begin as a file of {known.name} does", "Leave out format=… to have it told by its content.")
+        raise foreign(path, f"does not begin as a file of {known.name} does", "Leave out format=… to have it told by its content.")
     if package and find_spec(package) is None:
         raise MissingDependencyError.of(package, extra=known.extra or package, purpose=f"reading {path.name}")
 

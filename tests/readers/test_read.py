@@ -93,6 +93,12 @@ def test_missing_empty_folder_and_foreign(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("this is text")
     with pytest.raises(ReadError, match=r"named like HDF5.*74 68 69 73.*'this is text'"):
         read(tmp_path / "text.h5")
+    (tmp_path / "scan.xyz").write_text("this is text")
+    with pytest.raises(
+        ReadError, match=r"no known format \(it begins with .*'this is text'\)\. .*HDF5, TIFF.*'pycroclass formats'"
+    ) as error:
+        read(tmp_path / "scan.xyz")
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ReadError, match="hold no images"):
         read(tmp_path / "empty")
@@ -108,8 +114,9 @@ def test_missing_empty_folder_and_foreign(tmp_path: Path) -> None:
 def test_truncated_hdf5(stack: Path, keep: float) -> None:
     content = stack.read_bytes()
     stack.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
-    with pytest.raises(ReadError, match="truncated or damaged HDF5"):
+    with pytest.raises(ReadError, match="truncated or damaged HDF5") as error:
         read(stack)
+    assert "it begins with" not in str(error.value)
 
 
 def test_damaged_hdf5_never_raises_anything_else(stack: Path) -> None:
