@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pycroclass.evaluation.evaluation import Evaluation
 
 _OF_CLASS: Final = ("precision", "recall", "f1", "roc_auc")
+_N_GROUPS: Final = 20
 _OF_GROUP: Final = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
 
 
@@ -57,8 +58,10 @@ def _classes(pooled: Metrics, bounds: Mapping[str, Interval]) -> Table:
 
 
 def _groups(per_group: Mapping[str, Metrics], bounds: Mapping[str, Mapping[str, Interval]]) -> Table:
-    table = Table("group", "items", *_OF_GROUP, title="Groups, each alone", title_justify="left")
-    for name, found in per_group.items():
+    shown = sorted(per_group.items(), key=lambda of: of[1].accuracy)[:_N_GROUPS] if len(per_group) > _N_GROUPS else per_group.items()
+    which = f"The {_N_GROUPS} of {len(per_group)} groups that went worst" if len(per_group) > _N_GROUPS else "Groups"
+    table = Table("group", "items", *_OF_GROUP, title=f"{which}, each alone", title_justify="left")
+    for name, found in shown:
         values = (_lines(*_value(getattr(found, metric), bounds.get(name, {}).get(metric))) for metric in _OF_GROUP)
         table.add_row(escape(name), str(found.support), *values)
     return table

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Trainer = Callable[[sidpy.Dataset], Bundle]
 """Makes a bundle of labelled data: ``lambda data: pc.train(data, classifier, preprocessing=…)``."""
 _HELD_BACK: Final = 0.2
+_N_SHOWN: Final = 8
 _PER_FOLD_BOOTSTRAP: Final = 0
 
 
@@ -253,7 +254,7 @@ def _run(
     held = _held_back(column(dataset, "labels"), groups.of_item, seed)
     folds = []
     for trained_on, tested_on in plan:
-        log.info("training on %s, testing on %s", ", ".join(trained_on), ", ".join(tested_on))
+        log.info("training on %s, testing on %s", _shown(trained_on), _shown(tested_on))
         is_seen = np.isin(groups.of_item, trained_on)
         bundle = learn(take(dataset, is_seen & ~held))
         inside, outside = (_predictions(bundle, dataset, mask, groups) for mask in (is_seen & held, np.isin(groups.of_item, tested_on)))
@@ -300,3 +301,9 @@ def _value(predictions: Predictions, metric: str) -> float:
 
 def _by_group(predictions: Predictions, metric: str) -> dict[str, float]:
     return {name: found.values()[metric] for name, found in evaluation_of(predictions, n_bootstrap=0).per_group.items()}
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names for the log: the first few, and how many more."""
+    more = f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
+    return ", ".join(names[:_N_SHOWN]) + more

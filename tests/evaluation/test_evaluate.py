@@ -178,3 +178,16 @@ def test_nothing_is_logged_where_all_is_well(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, "pycroclass.evaluation"):
         evaluate(BUNDLE, stack(), groups="plate", n_bootstrap=5)
     assert caplog.text == ""
+
+
+def test_the_terminal_shows_the_worst_of_many_groups() -> None:
+    labels = np.zeros(60, int)
+    probability = np.tile([0.9, 0.1], (60, 1))
+    probability[7] = [0.1, 0.9]
+    groups = [f"group {i:02}" for i in range(60)]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(evaluation_of(Predictions(probability, labels, ("a", "b"), groups=groups), n_bootstrap=0).summary())
+    text = console.export_text()
+    assert "The 20 of 60 groups that went worst" in text
+    assert text.count("group ") == 20 + 1
+    assert "group 07" in text
