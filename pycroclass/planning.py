@@ -24,7 +24,8 @@ from pycroclass.stage import Cut, Execution, Stage, plan
 def describe(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution) -> Iterator[str]:
     """Lines of text about source, stages, estimators and results."""
     array, spec = unwrap(dataset)
-    yield f"source   {spec.title}: {_shape(spec)}, {_bytes(array.nbytes)} in {array.npartitions} chunks of up to {_bytes(_largest(array))}"
+    pieces = f"{_bytes(array.nbytes)} in {_counted(array.npartitions, 'chunk')} of up to {_bytes(_largest(array))}"
+    yield f"source   {spec.title}: {_shape(spec)}, {pieces}"
     yield f"device   {execution.resolve()}"
     steps = Bundle.load(recipe.bundle).pipeline.steps() if recipe.bundle else recipe.pipeline.steps()
     ready: tuple[Operator, ...] = ()
@@ -39,7 +40,7 @@ def describe(recipe: Recipe, dataset: sidpy.Dataset, execution: Execution) -> It
     results = engine.run(Pipeline(ready), array, spec, execution)
     first, meaning = next(iter(results.values()))
     tasks = sum(len(layer) for layer in first.dask.layers.values())
-    yield f"graph    {tasks} tasks, blocks of up to {_bytes(_largest(first))}"
+    yield f"graph    {_counted(tasks, 'task')}, blocks of up to {_bytes(_largest(first))}"
     for i, step in enumerate(steps[len(ready) :]):
         yield f"fit      {_fit(step, first, meaning) if not i else step}" if isinstance(step, Estimator) else f"then     {step}"
     if len(ready) == len(steps):
@@ -68,7 +69,7 @@ def _memory(stages: Sequence[Stage | Cut], array: da.Array, execution: Execution
         f"memory   a task needs up to {_bytes(most.total)}: block {_bytes(most.block)}, results {_bytes(most.results)}, "
         f"batch of {most.n_items} × {_bytes(most.item)}"
     )
-    yield f"         {n_tasks} tasks at once on this machine: {_bytes(n_tasks * most.total)}"
+    yield f"         {_counted(n_tasks, 'task')} at once on this machine: {_bytes(n_tasks * most.total)}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,11 @@ def _fit(estimator: Estimator, array: da.Array, spec: Spec) -> str:
     """The first estimator: of those behind it, only the fit tells what they get."""
     core = spec.core(estimator.domain, estimator.axes)
     n_items = math.prod(axis.size for axis in spec.axes if axis.name not in core)
-    return f"{estimator} to {n_items} items ({', '.join(core)}): each pass reads {_bytes(array.nbytes)}"
+    return f"{estimator} to {_counted(n_items, 'item')} ({', '.join(core)}): each pass reads {_bytes(array.nbytes)}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _shape(spec: Spec) -> str:

@@ -15,6 +15,7 @@ from pycroclass.class_counts import Counts
 from pycroclass.estimators.session import Progress as TrainingProgress
 
 AGAIN: Final = "run the same command again to go on"
+_ONE: Final = {"frames": "frame", "spectra": "spectrum", "values": "value"}
 _LINE_EVERY: Final = 60.0
 _JSON_EVERY: Final = 1.0
 
@@ -224,16 +225,21 @@ def _outcome(event: Finished) -> str:
     if not event.is_new:
         return f"{output}: already done by this very run; to compute it again remove it"
     shapes = ", ".join(f"{name} {shape}" for name, shape in event.shapes.items())
-    pace = f"{event.started.n_items} {event.started.noun} in {event.seconds:.1f} s"
+    pace = f"{_items(event.started)} in {event.seconds:.1f} s"
     number_type = "" if event.precision == "float32" else f"computed in {event.precision}"
-    resumed = f"{event.resumed} of {event.total} blocks were done already" if event.resumed else ""
+    resumed = f"{event.resumed} of {event.total} blocks {'was' if event.resumed == 1 else 'were'} done already" if event.resumed else ""
     return "; ".join(filter(None, (f"{output}: {shapes}", pace, resumed, _counts(event.counts), number_type)))
+
+
+def _items(started: Started) -> str:
+    noun = started.noun if started.n_items != 1 else _ONE.get(started.noun, started.noun)
+    return f"{started.n_items} {noun}"
 
 
 def _state(event: Advanced) -> str:
     minutes, seconds = divmod(round(event.seconds_left), 60)
     hours, minutes = divmod(minutes, 60)
-    pace = f"{event.n_items}/{event.started.n_items} {event.started.noun}, {event.rate:.3g}/s, {hours}:{minutes:02}:{seconds:02} left"
+    pace = f"{event.n_items}/{_items(event.started)}, {event.rate:.3g}/s, {hours}:{minutes:02}:{seconds:02} left"
     return "; ".join(filter(None, (pace, _counts(event.counts))))
 
 

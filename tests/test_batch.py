@@ -422,6 +422,13 @@ def test_json_lines(command: Callable[..., tuple[int, str, str]], sources: list[
     assert lines[-1]["failed"] == [sources[1]]
 
 
+def test_one_is_not_several(command: Callable[..., tuple[int, str, str]], sources: list[str], tmp_path: Path) -> None:
+    with h5py.File(sources[0], "w") as file:
+        file["data"] = frames(n=1)[0]
+    _, out, _ = command(sources[0], "-o", tmp_path / "out.h5")
+    assert "; 1 frame in " in out
+
+
 def test_quiet_and_the_list_at_the_end(command: Callable[..., tuple[int, str, str]], sources: list[str], tmp_path: Path) -> None:
     Path(sources[1]).write_bytes(b"nonsense")
     code, out, err = command(*sources, "-o", tmp_path / "out", "--quiet", "--on-error", "stop")

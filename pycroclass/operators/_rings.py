@@ -115,9 +115,10 @@ class _RadialOperator(Operator):
             centre: Any = ((height - 1) / 2, (width - 1) / 2) if self.centre == "middle" else self.centre
             return replace(geometry, beam_centre=centre) if geometry else Geometry(centre)
         if geometry is None:
+            name = type(self).__name__
             raise AxisError(
-                f"{type(self).__name__} needs a beam centre, and the dataset's geometry is not known. "
-                f"Give centre=(y, x) in pixels, or centre='middle'."
+                f"{name} needs a beam centre, and the dataset's geometry is not known. Give centre=(y, x) in pixels, or centre='middle'; "
+                f"in a recipe {name}: {{centre: [y, x]}}, or {name}: {{centre: middle}}."
             )
         return geometry
 
