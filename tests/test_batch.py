@@ -227,6 +227,8 @@ def test_another_result_is_not_replaced_unasked(batch: Runner, sources: list[str
     summary, _ = batch(SIMPLE, sources[:1], restart=True)
     message = str(summary.failed[0].error)
     assert f"Not the same: the source {sources[0]}. " in message
+    summary = run_batch(SIMPLE, [Job(sources[1], tmp_path / "out" / "a.h5")], Settings(execution=SMALL), report=lambda event: None)
+    assert f"Not the same: the source {sources[1]}. " in str(summary.failed[0].error)
     assert message.endswith("--overwrite; --restart is for unfinished runs alone")
     assert (tmp_path / "out" / "a.h5").read_bytes() == before
     assert batch(FITTED, sources[:1], overwrite=True)[0].finished[0].is_new

@@ -102,7 +102,7 @@ def _in_tree(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield "the number of source files"
     before, after = old["parameters"], new["parameters"]
     for key in dict.fromkeys((*before, *after)):
-        if before.get(key) != after.get(key):
+        if before.get(key) != after.get(key) and not (key == "path" and old["files"] != new["files"]):  # that was said above
             yield _WORDS.get(key, f"the {key} of {new['verb']}")
     for was, now in zip(old["inputs"], new["inputs"], strict=True):
         yield from _in_tree(was, now)
