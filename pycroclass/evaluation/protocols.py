@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 Trainer = Callable[[sidpy.Dataset], Bundle]
 """Makes a bundle of labelled data: ``lambda data: pc.train(data, classifier, preprocessing=…)``."""
-_HELD_BACK: Final = 0.2
+_EVERY: Final = 5
 _N_SHOWN: Final = 8
 _PER_FOLD_BOOTSTRAP: Final = 0
 
@@ -46,7 +46,7 @@ class Fold:
     n_trained : int
         Items it learned from.
     inside : Predictions
-        Of a fifth of the items of ``trained_on``, of each class of each group, that were held back.
+        Of the fifth of the items of each class of ``trained_on`` that was held back; each group gives its share.
     outside : Predictions
         Of all items of ``tested_on``.
     bundle : str
@@ -133,7 +133,8 @@ def leave_one_group_out(
     dataset : sidpy.Dataset
         Labelled, items along its first axis.
     trainer : callable or NetworkClassifier
-        Takes the dataset to learn from and gives a bundle.
+        Takes the dataset to learn from and gives a bundle. A network is validated, while it learns, with whole groups where each class
+        is in two or more of those it learns from.
     groups : str or array
         Name of a per-item column, or a value for each item: run, plate, site.
     n_bootstrap, seed : int
@@ -147,7 +148,8 @@ def leave_one_group_out(
     Raises
     ------
     DataError
-        If there are fewer than two groups, labels are missing, or a training fails for want of a class.
+        If there are fewer than two groups, labels are missing, groups are too small to hold back items, or a training fails for want
+        of a class.
     """
     names = _names(dataset, groups)
     plan = [(tuple(other for other in names.order if other != name), (name,)) for name in names.order]
@@ -245,33 +247,48 @@ def _run(
     dataset: sidpy.Dataset,
     trainer: Trainer | NetworkClassifier,
     groups: _Groups,
-    plan: Iterable[tuple[tuple[str, ...], tuple[str, ...]]],
+    plan: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
     *,
     n_bootstrap: int,
     seed: int,
 ) -> CrossRun:
-    learn: Trainer = (lambda data: train(data, trainer)) if isinstance(trainer, NetworkClassifier) else trainer
-    held = _held_back(column(dataset, "labels"), groups.of_item, seed)
+    labels = column(dataset, "labels")
+    is_seen = [np.isin(groups.of_item, trained_on) for trained_on, _ in plan]
+    is_held = [_held_back(labels, groups.of_item, seen, seed) for seen in is_seen]  # all before the first training: some take hours
     folds = []
-    for trained_on, tested_on in plan:
+    for (trained_on, tested_on), seen, held in zip(plan, is_seen, is_held, strict=True):
         log.info("training on %s, testing on %s", _shown(trained_on), _shown(tested_on))
-        is_seen = np.isin(groups.of_item, trained_on)
-        bundle = learn(take(dataset, is_seen & ~held))
-        inside, outside = (_predictions(bundle, dataset, mask, groups) for mask in (is_seen & held, np.isin(groups.of_item, tested_on)))
-        folds.append(Fold(trained_on, tested_on, int((is_seen & ~held).sum()), inside, outside, bundle.digest))
+        bundle = _learned(take(dataset, seen & ~held), trainer, groups.of_item[seen & ~held])
+        inside, outside = (_predictions(bundle, dataset, mask, groups) for mask in (held, np.isin(groups.of_item, tested_on)))
+        folds.append(Fold(trained_on, tested_on, int((seen & ~held).sum()), inside, outside, bundle.digest))
     record = {"data": provenance_of(dataset).digested("sampled").to_dict()}
     return CrossRun(protocol, tuple(folds), n_bootstrap, seed, record)
 
 
-def _held_back(labels: Integers, groups: npt.NDArray[np.str_], seed: int) -> Booleans:
-    """True for a fifth of the labelled items of each class of each group, drawn at random."""
+def _held_back(labels: Integers, groups: npt.NDArray[np.str_], seen: Booleans, seed: int) -> Booleans:
+    """True for a fifth of the items of each class that were seen: every fifth, one group after the other, so that each gives its share."""
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), bool)
-    keys = np.unique(groups, return_inverse=True)[1] * (labels.max(initial=0) + 1) + labels
-    for key in np.unique(keys[labels >= 0]):
-        members = rng.permutation(np.flatnonzero((keys == key) & (labels >= 0)))
-        held[members[: round(_HELD_BACK * len(members))]] = True
+    names, of_item = np.unique(groups, return_inverse=True)
+    for number in np.unique(labels[seen & (labels >= 0)]):
+        members = rng.permutation(np.flatnonzero(seen & (labels == number)))
+        in_turn = members[np.argsort(rng.permutation(len(names))[of_item[members]], kind="stable")]
+        held[in_turn[_EVERY // 2 :: _EVERY]] = True
+    if not held.any():
+        raise DataError(
+            f"of the groups {_shown(np.unique(groups[seen]).tolist())} no item can be held back to compare with: "
+            f"no class has {_EVERY // 2 + 1} of them. Take larger groups."
+        )
     return held
+
+
+def _learned(data: sidpy.Dataset, trainer: Trainer | NetworkClassifier, groups: npt.NDArray[np.str_]) -> Bundle:
+    """The bundle of a trainer; a network is validated with whole groups where each class is in two or more."""
+    if not isinstance(trainer, NetworkClassifier):
+        return trainer(data)
+    labels = column(data, "labels")
+    is_spread = all(len(np.unique(groups[labels == number])) > 1 for number in np.unique(labels[labels >= 0]))
+    return train(data, trainer, groups=groups if is_spread else None)
 
 
 def _predictions(bundle: Bundle, dataset: sidpy.Dataset, mask: Booleans, groups: _Groups) -> Predictions:

@@ -37,7 +37,7 @@ def test_a_mark_of_the_site_shows_as_a_gap() -> None:
     assert gap.inside > 0.97
     assert gap.outside < 0.85
     assert gap.interval.low > 0.1
-    honest = leave_one_group_out(drops(is_marked=False), learnt, groups="site", n_bootstrap=300).evaluation
+    honest = leave_one_group_out(drops(is_marked=False, n_each=240), learnt, groups="site", n_bootstrap=300).evaluation
     assert abs(honest.gaps["balanced_accuracy"].difference) < 0.07
     assert honest.gaps["balanced_accuracy"].interval.low < 0 < honest.gaps["balanced_accuracy"].interval.high
 
@@ -108,17 +108,35 @@ def test_same_seed_same_answer() -> None:
     assert repr(one.evaluation.gaps) != repr(other.evaluation.gaps)
 
 
-def test_a_network_is_trained_on_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_is_trained_on_each_part_and_validated_with_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
 
-    def pretend(data: sidpy.Dataset, classifier: NetworkClassifier) -> Bundle:
-        given.append(classifier)
+    def pretend(data: sidpy.Dataset, classifier: NetworkClassifier, *, groups: np.ndarray | None) -> Bundle:
+        assert groups is None or groups.tolist() == column(data, "site").tolist()
+        given.append((classifier, None if groups is None else len(set(groups))))
         return learnt(data)
 
     monkeypatch.setattr(protocols, "train", pretend)
     network = NetworkClassifier(epochs=1)
-    group_folds(drops(is_marked=False), network, groups="site", n_folds=2, n_bootstrap=0)
-    assert given == [network, network]
+    first_groups(drops(is_marked=False), network, groups="site", n_bootstrap=0)
+    assert given == [(network, None), (network, 2), (network, 3), (network, 4)]
+
+
+def test_small_groups_give_their_fifth_together() -> None:
+    found = leave_one_group_out(drops(is_marked=False, n_each=4), learnt, groups="site", n_bootstrap=0)
+    for fold in found.folds:
+        assert np.bincount(fold.inside.labels).tolist() == [2, 2]  # of 8 each
+        assert len(set(fold.inside.groups.tolist())) >= 2
+        assert fold.n_trained == 12
+
+
+def test_groups_too_small_to_hold_items_back_are_told_before_any_training() -> None:
+    def never(data: sidpy.Dataset) -> Bundle:
+        raise AssertionError("trained")
+
+    data = drops(is_marked=False, n_each=2)
+    with pytest.raises(DataError, match=r"of the groups Ayr no item can be held back.*no class has 3 of them"):
+        first_groups(data, never, groups="site")
 
 
 def test_groups_that_cannot_be_left_out() -> None:
