@@ -264,14 +264,15 @@ def test_equals_a_loop_in_plain_torch() -> None:
         order = np.random.default_rng((0, epoch)).permutation(training)
         for some in np.array_split(order, -(-len(order) // 8)):
             optimizer.zero_grad()
-            F.cross_entropy(module(items[some]), truth[some], weight).backward()
+            each = F.cross_entropy(module(items[some]), truth[some], reduction="none", label_smoothing=0.1)
+            (weight[truth[some]] * each).mean().backward()
             optimizer.step()
         schedule.step()
         module.eval()
         with torch.inference_mode():
             each = F.cross_entropy(module(items[validation]), truth[validation], reduction="none")
         losses.append(float(sum(each[truth[validation] == c].mean() for c in (0, 1)) / 2))
-    history = train(dataset, replace(SMALL, epochs=3)).training["history"]
+    history = train(dataset, replace(SMALL, epochs=3, optimisation=Optimisation(label_smoothing=0.1))).training["history"]
     assert [epoch["validation_loss"] for epoch in history] == pytest.approx(losses, rel=1e-3)
 
 

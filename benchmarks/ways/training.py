@@ -59,7 +59,7 @@ def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
             order = np.random.default_rng((_SEED, epoch)).permutation(training)
             for some in np.array_split(order, math.ceil(len(order) / batch)):
                 optimizer.zero_grad()
-                F.cross_entropy(module(x[some]), labels[some], weight).backward()
+                (weight[labels[some]] * F.cross_entropy(module(x[some]), labels[some], reduction="none")).mean().backward()
                 optimizer.step()
             schedule.step()
             losses.append(_validate(module, x[validation], labels[validation], batch))

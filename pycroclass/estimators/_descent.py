@@ -1,4 +1,4 @@
-"""What learns and how fast: parameters by depth, what is frozen, the rate of an epoch, and the average of the weights."""
+"""What learns and how fast: the loss, parameters by depth, what is frozen, the rate of an epoch, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -36,6 +37,16 @@ class Schedule:
         if self.transfer is not None and epoch < n_before:
             return self.transfer.head_rate
         return self.rate * 0.5 * (1 + math.cos(math.pi * (epoch - n_before) / (self.epochs - n_before)))
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, class_weight: torch.Tensor | None, smoothing: float) -> torch.Tensor:
+    """The mean over a batch, in which an item counts as much as its class does.
+
+    PyTorch's own weights divide by their sum in each batch, so that a rare item counts less in the batches it is in, and the mean over
+    batches holds for no stated prior; with label smoothing they draw each item towards the classes that weigh most.
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    return (losses if class_weight is None else class_weight[labels] * losses).mean()
 
 
 def parameter_groups(module: Classifier, decay: float) -> list[dict[str, Any]]:

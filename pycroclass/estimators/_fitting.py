@@ -23,7 +23,7 @@ from pycroclass.augmentation import Augmentation, Chance, augmented, mixed
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._batches import Batches, LabelledItems
 from pycroclass.estimators._checkpoint import State
-from pycroclass.estimators._descent import Average, Schedule, parameter_groups, set_learning
+from pycroclass.estimators._descent import Average, Schedule, cross_entropy, parameter_groups, set_learning
 from pycroclass.estimators._history import HistoryLog
 from pycroclass.estimators.session import Progress, Session
 from pycroclass.networks import Classifier
@@ -209,7 +209,7 @@ class _Loop:
         items, targets = mixed(augmented(items, settings, self.chance), labels, settings, self.chance)
         logits = self.learner(items) + self.shift
         smoothing = self.task.settings.optimisation.label_smoothing
-        losses = [share * F.cross_entropy(logits, truth, self.class_weight, label_smoothing=smoothing) for truth, share in targets]
+        losses = [share * cross_entropy(logits, truth, self.class_weight, smoothing) for truth, share in targets]
         return torch.stack(losses).sum()
 
     def _step(self) -> None:

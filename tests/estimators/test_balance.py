@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycroclass.errors import ParameterError
 from pycroclass.estimators import Balance, NetworkClassifier, Optimisation, Transfer
 from pycroclass.estimators._batches import _repeated
-from pycroclass.estimators._descent import Average, Schedule, begin_at_prior, parameter_groups, set_learning
+from pycroclass.estimators._descent import Average, Schedule, begin_at_prior, cross_entropy, parameter_groups, set_learning
 from pycroclass.networks import ImageResNet, architecture
 from pycroclass.serialize import from_dict, to_dict
 
@@ -42,6 +42,31 @@ def test_the_best_logits_hold_for_the_stated_prior(method: str, prior: dict[str,
     assert logits.grad.abs().max() < 1e-12
     with torch.no_grad():  # and the gradient is not simply always nil
         assert stated == pytest.approx([5 / 8, 1 / 8, 2 / 8] if prior else COUNTS / 100 if method == "none" else [1 / 3] * 3)
+
+
+@pytest.mark.parametrize("batch_size", [4, 16, 64])
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_weights_hold_for_the_stated_prior_in_any_batches(batch_size: int, share: float) -> None:
+    """The best constant answer to 64 items in 6400, drawn in batches of which most have none of them, is the prior."""
+    balance = Balance("weights", {"common": 1 - share, "rare": share})
+    labels = torch.from_numpy((np.random.default_rng(0).permutation(6400) < 64).astype(np.int64))
+    counts = np.bincount(labels)
+    weight = torch.from_numpy(balance.inverse_frequency(counts))
+    logits = torch.tensor([math.log(1 - share), math.log(share)], dtype=torch.float64, requires_grad=True)
+    shift = torch.from_numpy(balance.shift(counts, ("common", "rare")))
+    losses = [cross_entropy((logits + shift).expand(len(batch), 2), batch, weight, 0.0) for batch in labels.split(batch_size)]
+    torch.stack(losses).mean().backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-12
+
+
+def test_smoothing_is_the_same_for_rare_classes() -> None:
+    """The loss of an item is least where its own class has 1 - 0.1 and the rest is shared by all three, whatever the classes weigh."""
+    labels = torch.arange(3)
+    best = torch.log(0.9 * torch.eye(3, dtype=torch.float64) + 0.1 / 3).requires_grad_()
+    cross_entropy(best, labels, torch.from_numpy(Balance("weights").inverse_frequency(np.array([400, 10, 1]))), 0.1).backward()
+    assert best.grad is not None
+    assert best.grad.abs().max() < 1e-12
 
 
 def test_balance_refuses() -> None:
