@@ -142,33 +142,43 @@ class Judgements:
 
         * a row for each judgement: ``item`` (or image, path, file), ``scorer``, ``label`` (or class) and, if known, ``time``;
         * a row for each item, a column for each scorer that holds the name of a class, empty for none; the first column names the item;
-        * a row for each item, a column for each class that holds how many gave it; the first column names the item.
+        * a row for each item, a column for each of the ``classes`` that holds how many gave it; the first column names the item.
+
+        Only an empty field means that nothing was said: ``None`` and ``NA`` are names as good as any.
 
         Parameters
         ----------
         path : str or Path
         classes : sequence of str, optional
-            In their order; by default alphabetical, or that of the columns.
+            In their order; by default alphabetical. Needed where the columns hold whole numbers, which may be counts or names of classes.
 
         Raises
         ------
         ReadError
             If the file cannot be read.
         DataError
-            If the table has none of the forms.
+            If the table has none of the forms, or it cannot be told which.
         """
         table = _read(Path(path))
         long = {name: next((c for c in table.columns if str(c).strip().lower() in known), None) for name, known in _COLUMNS.items()}
         if long["item"] is not None and long["scorer"] is not None and long["label"] is not None:
             table = table.dropna(subset=[long["label"]])
             times = None if long["time"] is None else table[long["time"]].to_numpy()
-            return cls.of(table[long["item"]], table[long["scorer"]], table[long["label"]], classes=classes, times=times)
+            labels = table[long["label"]].convert_dtypes()
+            return cls.of(table[long["item"]], table[long["scorer"]], labels, classes=classes, times=times)
         first, *others = table.columns
         if not others:
             raise DataError(f"{path} has one column, {first!r}; wanted items and what was said of them")
-        body = table[others]
+        table = table.convert_dtypes()  # numbers beside empty fields stay whole
+        body = table[others].rename(columns=str)
         if all(dtype.kind in "iu" for dtype in body.dtypes):
-            return cls.of_counts(body.to_numpy(), [str(name) for name in others], table[first].astype(str).tolist())
+            if classes is None:
+                raise DataError(
+                    f"{path} holds whole numbers, of which it cannot be told whether they count judgements or name classes; "
+                    "give classes=…: the columns, if they count, else the numbers that occur, as text"
+                )
+            if set(body.columns) == set(classes):
+                return cls.of_counts(body[list(classes)].fillna(0).to_numpy(np.int64), classes, table[first].astype(str).tolist())
         long_form = table.melt(id_vars=[first], var_name="scorer", value_name="label").dropna(subset=["label"])
         return cls.of(long_form[first], long_form["scorer"], long_form["label"], classes=classes)
 
@@ -258,7 +268,7 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         with open(path, encoding="utf-8-sig") as file:
             header = file.readline()
-        return pd.read_csv(path, sep=max(",;\t", key=header.count))
+        return pd.read_csv(path, sep=max(",;\t", key=header.count), keep_default_na=False, na_values=[""])
     except OSError as error:
         raise ReadError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -268,6 +268,31 @@ def test_tables_of_three_forms_are_read_alike(tmp_path: Path, suffix: str) -> No
             np.testing.assert_array_equal(found.labels, labels)
 
 
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_classes_named_by_numbers_are_no_counts(tmp_path: Path, form: str) -> None:
+    path, wide = tmp_path / "codes.csv", pd.DataFrame({"item": ["a", "b", "c"], "Ann": [0, 1, 2], "Ben": [0, np.nan, 1]})
+    (wide if form == "wide" else wide.melt(id_vars=["item"], var_name="scorer", value_name="label")).to_csv(path, index=False)
+    said = Judgements.read(path, classes=("0", "1", "2"))
+    assert (said.classes, said.scorers) == (("0", "1", "2"), ("Ann", "Ben"))
+    assert said.labels.tolist() == [[0, 0], [1, -1], [2, 1]]
+
+
+def test_whole_numbers_that_may_mean_two_things_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    path.write_text("item,Ann,Ben\na,0,0\nb,2,1\n")
+    with pytest.raises(DataError, match="cannot be told whether they count judgements or name classes; give classes="):
+        Judgements.read(path)
+    counts = Judgements.read(path, classes=("Ben", "Ann")).counts
+    assert counts.tolist() == [[0, 0], [1, 2]]
+
+
+def test_only_an_empty_field_is_no_judgement(tmp_path: Path) -> None:
+    (tmp_path / "names.csv").write_text("item,Ann,Ben\na,None,hit\nb,NA,\nc,null,hit\n")
+    said = Judgements.read(tmp_path / "names.csv")
+    assert said.classes == ("NA", "None", "hit", "null")
+    assert said.labels.tolist() == [[1, 2], [0, -1], [3, 2]]
+
+
 def test_second_looks(tmp_path: Path) -> None:
     rows = [("a", "Ann", "gel", 2), ("a", "Ann", "clear", 1), ("b", "Ann", "gel", 1), ("b", "Ann", "gel", 5), ("a", "Ben", "gel", 1)]
     table = pd.DataFrame(rows, columns=["image", "rater", "label", "date"])
