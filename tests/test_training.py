@@ -20,13 +20,13 @@ from pycroclass.api import classify, fit
 from pycroclass.bundle import Bundle
 from pycroclass.errors import AxisError, BundleError, DataError, ParameterError
 from pycroclass.estimators import Balance, Optimisation
-from pycroclass.estimators._split import is_validation
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.networks import architecture
 from pycroclass.operators import Crop, Log1p
 from pycroclass.provenance import Provenance
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, AxisKind, Spec
+from pycroclass.stratified import held_out
 from pycroclass.training import train
 
 CLASSES = ("blank", "spots")
@@ -105,7 +105,7 @@ def test_record(bundle: Bundle) -> None:
 def test_best_weights_are_those_of_the_metrics() -> None:
     dataset, labels = frames()
     bundle = train(dataset, SMALL)
-    held = is_validation(labels, None, fraction=0.25, seed=0, classes=CLASSES)
+    held = held_out(labels, fraction=0.25, seed=0)
     predicted = classify(dataset, bundle)["label"].compute()
     found = [(predicted[held & (labels == c)] == c).mean() for c in (0, 1)]
     assert bundle.metrics["validation"]["balanced_accuracy"] == pytest.approx(np.mean(found))
@@ -234,23 +234,22 @@ def test_diverging_training_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_split_is_of_the_asked_size_with_all_classes(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(3, 200, p=[0.9, 0.07, 0.03])
-    held = is_validation(labels, None, fraction=0.2, seed=seed, classes=("a", "b", "c"))
-    assert held.sum() == 40
-    assert len(set(labels[held])) == len(set(labels[~held])) == 3
-    groups = rng.integers(0, 12, 200)
-    held = is_validation(labels, groups, fraction=0.2, seed=seed, classes=("a", "b", "c"))
-    assert not set(groups[held]) & set(groups[~held])
-    assert len(set(labels[held])) == len(set(labels[~held])) == 3
+def test_a_rare_class_takes_no_more_than_its_share(seed: int) -> None:
+    """Three items of a rare class neither make the part that is held back larger, nor are they all on one side."""
+    dataset, labels = frames()
+    labels[[4, 40, 70]] = 2
+    classifier = replace(SMALL, epochs=1, seed=seed, validation=0.1, classes=(*CLASSES, "ice"))
+    for groups in (None, np.arange(90) // 2):
+        counts = train(dataset, classifier, labels=labels, groups=groups).training["counts"]
+        assert sum(counts["validation"].values()) == pytest.approx(9, abs=2)
+        assert min(counts["validation"]["ice"], counts["training"]["ice"]) > 0
 
 
 def test_equals_a_loop_in_plain_torch() -> None:
     """The plain twin: forward, backward, step, and after each epoch the validation."""
     dataset, labels = frames()
     items, truth = torch.from_numpy(np.asarray(dataset, np.float32))[:, None], torch.from_numpy(labels)
-    held = is_validation(labels, None, fraction=0.25, seed=0, classes=CLASSES)
+    held = held_out(labels, fraction=0.25, seed=0)
     training, validation = np.flatnonzero(~held), torch.from_numpy(np.flatnonzero(held))
     with torch.random.fork_rng():
         torch.manual_seed(0)

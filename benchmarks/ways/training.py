@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 import pycroclass as pc
-from pycroclass.estimators._split import is_validation
 from pycroclass.networks import architecture as architecture_of
+from pycroclass.stratified import held_out
 
 Losses = Callable[[], list[float]]
 _CLASSES = ("a", "b", "c")
@@ -41,7 +41,7 @@ def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
     size = {"length": shape[0]} if len(shape) == 1 else {"n_channels": shape[0]}
 
     def work() -> list[float]:
-        held = is_validation(labels.numpy(), None, fraction=0.2, seed=_SEED, classes=_CLASSES)
+        held = held_out(labels.numpy(), fraction=0.2, seed=_SEED)
         training, validation = np.flatnonzero(~held), np.flatnonzero(held)
         if standardises:
             x = (items - items[training].mean((0, 2, 3), keepdim=True)) / items[training].std((0, 2, 3), keepdim=True)

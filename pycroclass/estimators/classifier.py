@@ -17,7 +17,6 @@ from pycroclass.augmentation import Augmentation
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._batches import LabelledItems, standardised
 from pycroclass.estimators._descent import begin_at_prior
-from pycroclass.estimators._split import Integers, is_validation
 from pycroclass.estimators.baselines import score_baselines
 from pycroclass.estimators.session import Session
 from pycroclass.estimators.settings import Balance, Optimisation, Transfer, group
@@ -27,6 +26,7 @@ from pycroclass.operators.network import Classify
 from pycroclass.reduction import Data, Estimator
 from pycroclass.serialize import to_dict
 from pycroclass.spec import Domain, Spec
+from pycroclass.stratified import Integers, held_out
 from pycroclass.transfer import Pretrained, pretrained
 
 _INPUT_SIZE: Final = {Domain.IMAGE: "n_channels", Domain.SPECTRUM: "length"}
@@ -192,9 +192,7 @@ class NetworkClassifier(Estimator):
         if len(items.index) and items.index[-1] >= len(labels):
             raise DataError(f"the data have an item {items.index[-1]}, the labels are {len(labels)}: one label for each item is needed")
         index = items.index[labels[items.index] >= 0]
-        held = is_validation(
-            labels[index], None if groups is None else groups[index], fraction=self.validation, seed=self.seed, classes=self.classes
-        )
+        held = self._held_out(labels[index], None if groups is None else groups[index])
         training = self._record(items, index, held, groups)
         if self.baselines:
             training["baselines"] = score_baselines(items, index[~held], index[held], self.classes, seed=self.seed)
@@ -212,6 +210,14 @@ class NetworkClassifier(Estimator):
         classify = Classify(self.architecture, parameters, fitted.weights, classes=self.classes, axes=self.axes)
         training |= {"history": list(fitted.history), **({"stopped": fitted.stopped} if fitted.stopped else {})}
         return LearnedNetwork(Pipeline((classify,) if scale is None else (scale, classify)), training, {"validation": fitted.best})
+
+    def _held_out(self, labels: Integers, groups: Integers | None) -> npt.NDArray[np.bool_]:
+        """True for the items to validate with; each class is on both sides."""
+        what, members = ("items", np.arange(len(labels))) if groups is None else ("groups", groups)
+        for number, name in enumerate(self.classes):
+            if (n := len(np.unique(members[labels == number]))) < 2:
+                raise DataError(f"class {name!r} occurs in {n} {what}; at least 2 are needed, one to learn from and one to validate with")
+        return held_out(labels, groups, fraction=self.validation, seed=self.seed)
 
     def _start(self, parameters: Mapping[str, Any], prior: Sequence[float]) -> _Start:
         """The network with the weights to begin with: random ones, over which come those that were learned elsewhere."""
