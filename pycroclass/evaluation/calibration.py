@@ -18,7 +18,7 @@ from pycroclass.evaluation.predictions import Floats, Predictions
 from pycroclass.evaluation.thresholds import Guarantee, Target, threshold_for
 from pycroclass.operator import Operator
 from pycroclass.operators.calibrate import IsotonicScale, TemperatureScale
-from pycroclass.operators.decide import SureClass
+from pycroclass.operators.decide import ClassThreshold, SureClass
 from pycroclass.serialize import to_dict
 
 _LEAST: Final = 1e-38
@@ -111,7 +111,7 @@ def sure_class(predictions: Predictions, sensitivity: float, *, guarantee: Guara
 def with_step(bundle: Bundle, step: Operator, *, found_on: Evaluation) -> Bundle:
     """A bundle that goes one step further, such as a `TemperatureScale` or a `ClassThreshold`, and says which data it was found on.
 
-    Calibrate first: thresholds belong to the probabilities that they were found on.
+    Calibrate first: thresholds belong to the probabilities that they were found on, and a step behind them would undo what they decide.
 
     Parameters
     ----------
@@ -124,12 +124,18 @@ def with_step(bundle: Bundle, step: Operator, *, found_on: Evaluation) -> Bundle
     Raises
     ------
     DataError
-        If the evaluation is of another bundle.
+        If the evaluation is of another bundle, or the bundle ends with a step that decides the label.
     """
     of = found_on.provenance.get("bundle", {}).get("digest")
     if of != bundle.digest:
         raise DataError(
             f"the evaluation is of the bundle {of}, not of {bundle.digest}; evaluate this one on the data to find the step from"
+        )
+    last = bundle.pipeline.steps()[-1]
+    if isinstance(last, ClassThreshold | SureClass):
+        raise DataError(
+            f"the bundle decides by {type(last).__name__}, which {type(step).__name__} behind it would undo; "
+            "add the step to the bundle as it was before, and decide last"
         )
     entry: dict[str, Any] = {"step": to_dict(step)[0], "items": found_on.predictions.n_items, "evaluation": dict(found_on.provenance)}
     training = {**bundle.training, "after_training": [*bundle.training.get("after_training", []), entry]}

@@ -101,11 +101,10 @@ def evaluate(
         "n_unanswered": int((is_labelled & ~is_answered).sum()),
         "versions": {"python": platform.python_version(), "pycroclass": __version__, **{name: version(name) for name in _VERSIONED}},
     }
-    points = [
-        OperatingPoint(_name(step.positive, bundle.classes), step.threshold, "the bundle")
-        for step in bundle.pipeline.steps()
-        if isinstance(step, ClassThreshold)
-    ]
+    last = bundle.pipeline.steps()[-1]  # decides the label, whatever came before
+    points = (
+        [OperatingPoint(_name(last.positive, bundle.classes), last.threshold, "the bundle")] if isinstance(last, ClassThreshold) else []
+    )
     return evaluation_of(predictions, n_bootstrap=n_bootstrap, seed=seed, provenance=record).at(points)
 
 

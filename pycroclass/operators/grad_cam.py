@@ -39,7 +39,7 @@ class GradCAM(_NetworkOperator):
     classes : tuple of str
         Names of the classes, in the order of the logits.
     target : str, optional
-        The class that is asked about; by default for each image the one that the network calls.
+        The class that is asked about; by default for each image the one that the network finds most probable.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def with_grad_cam(pipeline: Composable, target: str | None = None) -> Pipeline:
     pipeline : Pipeline
         Such as that of a bundle.
     target : str, optional
-        The class that is asked about; by default for each image the one that the network calls.
+        The class that is asked about; by default for each image the one that the network finds most probable.
 
     Raises
     ------

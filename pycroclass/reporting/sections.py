@@ -239,8 +239,8 @@ def items_to_look_at(evaluation: Evaluation, dataset: sidpy.Dataset, bundle: Bun
     )
     has_evidence = any(tile.evidence for wall in walls for shelf in wall.shelves for tile in shelf.tiles)
     maps = (
-        " Beside each item in colour: where the network saw what it called the item (Grad-CAM), bright for the strongest evidence of this "
-        "item. It tells where, not why, and is as coarse as the last layer."
+        " Beside each item in colour: where the network saw the class that it finds most probable, before any threshold (Grad-CAM), bright "
+        "for the strongest evidence of this item. It tells where, not why, and is as coarse as the last layer."
         if has_evidence
         else ""
     )

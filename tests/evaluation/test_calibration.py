@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -236,6 +237,18 @@ def test_steps_say_what_they_were_found_on(calibration: Evaluation) -> None:
     other = as_they_are(("a", "b", "c"))
     with pytest.raises(DataError, match="the evaluation is of the bundle sha256"):
         with_step(other, TemperatureScale(2), found_on=calibration)
+
+
+def test_what_decides_comes_last(calibration: Evaluation) -> None:
+    bundle, new = as_they_are(CLASSES), labelled(0)
+    for step in (ClassThreshold("crystal", 0.2), SureClass((0.5, 0.5, 0.5))):
+        decided = with_step(bundle, step, found_on=calibration)
+        with pytest.raises(DataError, match=f"decides by {type(step).__name__}, which TemperatureScale behind it would undo"):
+            with_step(decided, TemperatureScale(2), found_on=evaluate(decided, new, n_bootstrap=0))
+    undone = replace(bundle, pipeline=bundle.pipeline | ClassThreshold("crystal", 0.2) | TemperatureScale(1))
+    found = evaluate(undone, new, n_bootstrap=0)
+    assert found.operating_points == ()
+    assert found.predictions.decided is None
 
 
 def test_pixels_are_calibrated_too() -> None:
