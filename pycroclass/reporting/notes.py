@@ -81,7 +81,11 @@ def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
         )
     elif evaluated is not None and evaluated != bundle.digest:
         yield Note(True, "The bundle described here is not the one that was evaluated: their digests differ.")
-    yield from _of_data(evaluation.provenance.get("data"), training.get("sources", ()))
+    data = evaluation.provenance.get("data")
+    yield from _of_data(data, training.get("sources", ()), "that the network has learned from")
+    for entry in training.get("after_training", ()):
+        ((name, _),) = entry["step"][0].items()
+        yield from _of_data(data, [entry["evaluation"].get("data")], f"that {name} was found on")
     yield from _of_baselines(bundle)
     history = training.get("history", ())
     kept = kept_epoch(bundle)
@@ -91,23 +95,29 @@ def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
         yield Note(True, f"The training ended for lack of time after {counted(len(history), 'epoch')}.")
 
 
-def _of_data(evaluated: Mapping[str, Any] | None, sources: Sequence[Mapping[str, Any]]) -> Iterator[Note]:
-    """Whether items may have been learned from and tested with; what was read and what was taken of it tell."""
+def _of_data(evaluated: Mapping[str, Any] | None, sources: Sequence[Mapping[str, Any] | None], which: str) -> Iterator[Note]:
+    """Whether items may have been both used and tested with; what was read and what was taken of it tell."""
     shared = files_of(evaluated) & {file for source in sources for file in files_of(source)}
-    if evaluated in sources:
-        yield Note(True, "The evaluated data are those of the training: the network has learned from these very items.")
+    if evaluated in sources and _is_known(evaluated):
+        yield Note(True, f"The evaluated data are those {which}: these very items, so that the numbers are too good.")
     elif shared and not all(_is_part(record) for record in (evaluated, *sources)):
         yield Note(
             True,
-            f"{counted(len(shared), 'file')} of the evaluated data were read for the training too. "
+            f"{counted(len(shared), 'file')} of the evaluated data were read for those {which} too. "
             "If the same items are on both sides, these numbers are too good.",
         )
     elif shared:
         yield Note(
             False,
-            "Training and evaluated items were taken from the same files, each its part. Whether parts resemble each other, because they "
-            "show one sample, this report cannot see: split by groups, and look for near duplicates.",
+            f"The evaluated items and those {which} were taken from the same files, each its part. Whether parts resemble each other, "
+            "because they show one sample, this report cannot see: split by groups, and look for near duplicates.",
         )
+
+
+def _is_known(record: Mapping[str, Any] | None) -> bool:
+    """Whether equal records mean equal values: all begin with files, or with a digest of what was given."""
+    nodes = Provenance.from_dict(record).walk() if record else ()
+    return record is not None and all(node.inputs or node.files or "digest" in node.parameters for node in nodes)
 
 
 def _is_part(record: Mapping[str, Any] | None) -> bool:

@@ -227,8 +227,8 @@ def record(*names: str, part: str | None = None) -> dict[str, object]:
     [
         (record("b", "c"), record("a", "b"), "1 file of the evaluated data", True),
         (record("b"), record("b", part="sha256:1"), "1 file of the evaluated data", True),
-        (record("b"), record("b"), "learned from these very items", True),
-        (record("b", part="sha256:1"), record("b", part="sha256:1"), "learned from these very items", True),
+        (record("b"), record("b"), "learned from: these very items", True),
+        (record("b", part="sha256:1"), record("b", part="sha256:1"), "learned from: these very items", True),
         (record("b", part="sha256:2"), record("b", part="sha256:1"), "look for near duplicates", False),
     ],
 )
@@ -237,6 +237,23 @@ def test_tells_of_files_on_both_sides(evaluated: dict, trained: dict, text: str,
     assert [note.is_warning for note in found] == [is_warning]
     apart = notes(evaluation(data=record("x")), bundle(sources=[trained]))
     assert not any("both sides" in note.text or "near duplicates" in note.text for note in apart)
+
+
+def test_tells_of_a_step_that_was_found_on_the_evaluated_items() -> None:
+    step = [{"ClassThreshold": {"positive": "crystal", "threshold": 0.2}}]
+    whole = bundle(sources=[record("a")], after_training=[{"step": step, "items": 9, "evaluation": {"data": record("b")}}])
+    (note,) = [
+        note for note in notes(evaluation(data=record("b")), whole) if "that ClassThreshold was found on: these very items" in note.text
+    ]
+    assert note.is_warning
+    assert not [note for note in notes(evaluation(data=record("c")), whole) if "ClassThreshold" in note.text]
+
+
+@pytest.mark.parametrize(("parameters", "is_told"), [({"shape": [9, 4, 4]}, False), ({"shape": [9, 4, 4], "digest": "sampled:1"}, True)])
+def test_equal_records_of_unknown_data_accuse_nobody(parameters: dict, is_told: bool) -> None:
+    given = {"verb": "given", "parameters": parameters, "inputs": [], "files": []}
+    found = [note.text for note in notes(evaluation(data=given), bundle(sources=[given])) if "these very items" in note.text]
+    assert bool(found) == is_told
 
 
 def test_says_nothing_where_nothing_is_wrong() -> None:
