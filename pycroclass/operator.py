@@ -80,6 +80,9 @@ class Operator(Composable, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        hidden = [name for name in vars(cls).get("__annotations__", {}) if callable(getattr(Operator, name, None))]
+        if hidden:
+            raise ParameterError(f"the parameters {hidden} of {cls.__name__} would hide methods of Operator; choose other names")
         if cls.__module__ != __name__:
             register(cls)
 
@@ -99,7 +102,7 @@ class Operator(Composable, ABC):
         """How many neighbours on each side a value depends on; `WHOLE` if on the whole item."""
         return 0 if self.domain is Domain.PIXEL else WHOLE
 
-    def window(self, spec: Spec) -> tuple[slice, ...]:
+    def part_taken(self, spec: Spec) -> tuple[slice, ...]:
         """The part of each item that is taken, for an operator that only does this; the rest is then never read."""
         raise NotImplementedError(f"{type(self).__name__} is no operator that takes a part of each item")
 

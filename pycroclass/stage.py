@@ -203,9 +203,9 @@ class Stage:
     def window(self) -> tuple[slice, ...] | None:
         """The part of each item that the first operator takes, and nothing else happens to it: the rest need not be read."""
         first = self.steps[0] if self.steps else None
-        if first is None or type(first.operator).window is Operator.window:
+        if first is None or type(first.operator).part_taken is Operator.part_taken:
             return None
-        return first.operator.window(first.given(self.source.only(self.core)))[-len(self.core) :]
+        return first.operator.part_taken(first.given(self.source.only(self.core)))[-len(self.core) :]
 
     def __call__(self, block: NDArray, items: Items) -> dict[str, NDArray]:
         """Map ``(*navigation, *core)`` to ``(*navigation, *core_out)`` for each output; the same call wherever it runs."""

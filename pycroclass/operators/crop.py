@@ -72,7 +72,7 @@ class Crop(Operator):
         geometry = spec.geometry and spec.geometry.cropped(rows.start, columns.start)
         return replace(spec.with_axes(y[rows], x[columns]), geometry=geometry)
 
-    def window(self, spec: Spec) -> tuple[slice, ...]:
+    def part_taken(self, spec: Spec) -> tuple[slice, ...]:
         return (*(slice(None),) * (len(spec.axes) - 2), *self._window(*spec.shape[-2:]))
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
