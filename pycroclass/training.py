@@ -17,6 +17,7 @@ from pycroclass import engine
 from pycroclass._version import __version__
 from pycroclass.api import concatenate, run
 from pycroclass.bundle import Bundle
+from pycroclass.data_record import data_record
 from pycroclass.errors import DataError, PycroclassError
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.estimators.session import Session
@@ -25,7 +26,7 @@ from pycroclass.operator import Composable, Pipeline
 from pycroclass.passes import Nonfinite, Passes
 from pycroclass.per_item import column
 from pycroclass.serialize import to_dict
-from pycroclass.sid import provenance_of, unwrap
+from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
 from pycroclass.stage import Execution, plan
 
@@ -94,7 +95,7 @@ def train(
     data = Passes.over(lazy, meaning, classifier.domain, classifier.axes, nonfinite=nonfinite, execution=execution)
     about = {
         "preprocessing": to_dict(Pipeline(steps))[0],
-        "sources": [provenance_of(one).digested("sampled").to_dict() for one in runs],
+        "sources": [data_record(one) for one in runs],
     }
     learned = classifier.learn(data, data.item, session, about)
     n_left_out = data.n_total - learned.training["n_usable"]

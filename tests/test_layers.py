@@ -18,7 +18,7 @@ LAYERS = [
     {"networks", "augmentation"},
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
-    {"passes", "sid", "per_item", "plugins"},
+    {"passes", "sid", "per_item", "data_record", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
     {"api", "simulate", "splitting", "leakage"},
     {"training", "replay", "recipe", "pictures", "evaluation"},
@@ -32,6 +32,7 @@ RIM_ONLY = {"sidpy", "h5py"}
 RIM = {
     "sid",
     "per_item",
+    "data_record",
     "precision",
     "readers",
     "writers",

@@ -120,6 +120,14 @@ def test_a_file_that_changed_is_another_training(tmp_path: Path) -> None:
         train_file(None)
 
 
+def test_other_values_in_memory_are_another_training(data: sidpy.Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    cut_off(data, PLAIN, path, 2)
+    with pytest.raises(DataError, match="another training: sources differ"):
+        train(frames(60, seed=1)[0], PLAIN, session=Session(checkpoint=path))
+    assert train(frames(60, chunk=60)[0], PLAIN, session=Session(checkpoint=path)).digest == train(data, PLAIN).digest
+
+
 def test_time_runs_out_and_the_rest_comes_later(data: sidpy.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     first = train(data, PLAIN, session=Session(checkpoint=path, max_seconds=0))

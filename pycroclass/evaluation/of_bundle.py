@@ -17,6 +17,7 @@ from pycroclass._version import __version__
 from pycroclass.api import classify
 from pycroclass.array_value import ArrayValue
 from pycroclass.bundle import Bundle
+from pycroclass.data_record import data_record
 from pycroclass.errors import DataError
 from pycroclass.evaluation.evaluation import Evaluation, evaluation_of
 from pycroclass.evaluation.operating import OperatingPoint
@@ -93,7 +94,7 @@ def evaluate(
     )
     record = {
         "bundle": {"digest": bundle.digest, "classes": list(bundle.classes)},
-        "data": provenance_of(dataset).digested("sampled").to_dict(),
+        "data": data_record(dataset),
         "labels": ArrayValue(truth).digest,
         "groups": groups if isinstance(groups, str) else ("given" if groups is not None else None),
         "n_items": len(truth),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import sidpy
 
 from pycroclass.bundle import Bundle
+from pycroclass.data_record import data_record
 from pycroclass.errors import DataError
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.evaluation.evaluation import Evaluation, evaluation_of
@@ -20,7 +21,6 @@ from pycroclass.evaluation.gap import gaps
 from pycroclass.evaluation.of_bundle import evaluate
 from pycroclass.evaluation.predictions import Booleans, Integers, Predictions
 from pycroclass.per_item import column, take
-from pycroclass.sid import provenance_of
 from pycroclass.training import train
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _run(
         bundle = _learned(take(dataset, seen & ~held), trainer, groups.of_item[seen & ~held])
         inside, outside = (_predictions(bundle, dataset, mask, groups) for mask in (held, np.isin(groups.of_item, tested_on)))
         folds.append(Fold(trained_on, tested_on, int((seen & ~held).sum()), inside, outside, bundle.digest))
-    record = {"data": provenance_of(dataset).digested("sampled").to_dict()}
+    record = {"data": data_record(dataset)}
     return CrossRun(protocol, tuple(folds), n_bootstrap, seed, record)
 
 
