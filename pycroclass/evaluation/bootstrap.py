@@ -19,6 +19,8 @@ from pycroclass.evaluation.predictions import Floats, Integers
 LEVEL: Final = 0.95
 """Of every interval."""
 _MOST_UNDEFINED: Final = 0.1
+_GROWS: Final = ("ece",)
+"""What resampling makes larger, because every gap counts as positive: its resamples lie beside the value, and bound nothing."""
 _AT_ONCE: Final = 1 << 22
 
 
@@ -55,13 +57,14 @@ def intervals(found: Mapping[str, Floats]) -> dict[str, Interval]:
     """The percentile interval of each metric: between the quantiles 0.025 and 0.975 of its resamples.
 
     Resamples in which a metric is not defined, because a class is missing, are left out; where they are more than a tenth, there is no
-    interval.
+    interval. There is none of the calibration error either, which is larger in resamples than it is.
 
     Parameters
     ----------
     found : mapping of str to array
         From `draws`.
     """
+    found = {name: values for name, values in found.items() if name not in _GROWS}
     table = np.sort(np.stack(list(found.values())), axis=1)  # NaN last
     n_defined = np.isfinite(table).sum(1)
     bounds = [_quantile(table, n_defined, (1 + side * LEVEL) / 2) for side in (-1, 1)]

@@ -39,8 +39,8 @@ class Evaluation:
     per_group : mapping of str to Metrics
         Of each group alone; empty where groups are not known.
     intervals : mapping of str to Interval
-        Of the pooled metrics, by the names of ``pooled.values()``: groups are resampled, or items where groups are not known, which
-        gives intervals that are too narrow if items resemble each other.
+        Of the pooled metrics but ``ece``, by the names of ``pooled.values()``: groups are resampled, or items where groups are not known,
+        which gives intervals that are too narrow if items resemble each other.
     group_intervals : mapping of str to mapping of str to Interval
         Of the metrics of each group that follow from its confusion, its items resampled.
     operating_points : tuple of OperatingMetrics
