@@ -34,6 +34,9 @@ def evaluate(
         str | None,
         typer.Option(help="Column that says what items belong together, such as plate; without it each of several files is one."),
     ] = None,
+    prior: Annotated[
+        float | None, typer.Option(help="Share of the class of the bundle's threshold where it will be used, for the precision there.")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Dataset that holds the labels; 'label' where there is one.")] = None,
     key: Key = None,
     size: Size = None,
@@ -58,6 +61,7 @@ def evaluate(
         dataset,
         labels=truth,
         groups=groups or (of_file if len(data) > 1 else None),
+        prior=prior,
         n_bootstrap=n_bootstrap,
         seed=seed,
         execution=execution,

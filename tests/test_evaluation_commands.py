@@ -85,6 +85,7 @@ def test_several_evaluations_are_compared(folder: Path, tmp_path: Path, monkeypa
     [
         (("evaluate", "bundle.safetensors", "monday", "--report", "bundle.safetensors"), "exists already"),
         (("evaluate", "bundle.safetensors", "monday", "--groups", "plate"), "no column 'plate'"),
+        (("evaluate", "bundle.safetensors", "monday", "--prior", "0.1"), "a prior is for a bundle that ends with a ClassThreshold"),
         (("report", "bundle.safetensors", "-o", "x.html"), "no evaluation"),
         (("report", "bundle.safetensors", "-o", "x.html", "--data", "monday"), "--data needs --bundle"),
         (("report", "a/e.json", "b/e.json", "-o", "x.html"), "different file names"),

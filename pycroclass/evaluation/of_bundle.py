@@ -18,7 +18,7 @@ from pycroclass.api import classify
 from pycroclass.array_value import ArrayValue
 from pycroclass.bundle import Bundle
 from pycroclass.data_record import data_record
-from pycroclass.errors import DataError
+from pycroclass.errors import DataError, ParameterError
 from pycroclass.evaluation.evaluation import Evaluation, evaluation_of
 from pycroclass.evaluation.operating import OperatingPoint
 from pycroclass.evaluation.predictions import Booleans, Integers, Predictions
@@ -39,6 +39,7 @@ def evaluate(
     *,
     labels: npt.ArrayLike | sidpy.Dataset | None = None,
     groups: str | npt.ArrayLike | None = None,
+    prior: float | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     execution: Execution | None = None,
@@ -58,6 +59,9 @@ def evaluate(
     groups : str or array, optional
         What items share that makes them resemble each other: a run, a plate, a patient. Name of a per-item column, or a value for each
         item. Intervals then come from resampling the groups; without them they are too narrow if items resemble each other.
+    prior : float, optional
+        Share of the class of the bundle's threshold where the bundle will be used, for the precision to expect there; by default that of
+        these items.
     n_bootstrap : int
         Resamples for the intervals; 0 for none.
     seed : int
@@ -76,7 +80,12 @@ def evaluate(
         If the bundle was made for other data.
     DataError
         If labels or groups are missing or do not fit, or the bundle sorts no items.
+    ParameterError
+        If there is a prior, and the bundle ends with no threshold, or it is no share.
     """
+    point = _point(bundle)
+    if prior is not None and point is None:
+        raise ParameterError("a prior is for a bundle that ends with a ClassThreshold; see Metrics.precision_at_prior for all classes")
     truth = _truth(bundle, dataset, labels)
     probability, decided = _answers(bundle, dataset, execution)
     if len(truth) != len(probability):
@@ -102,11 +111,17 @@ def evaluate(
         "n_unanswered": int((is_labelled & ~is_answered).sum()),
         "versions": {"python": platform.python_version(), "pycroclass": __version__, **{name: version(name) for name in _VERSIONED}},
     }
-    last = bundle.pipeline.steps()[-1]  # decides the label, whatever came before
-    points = (
-        [OperatingPoint(_name(last.positive, bundle.classes), last.threshold, "the bundle")] if isinstance(last, ClassThreshold) else []
-    )
-    return evaluation_of(predictions, n_bootstrap=n_bootstrap, seed=seed, provenance=record).at(points)
+    found = evaluation_of(predictions, n_bootstrap=n_bootstrap, seed=seed, provenance=record)
+    return found if point is None else found.at([point], prior=prior)
+
+
+def _point(bundle: Bundle) -> OperatingPoint | None:
+    """The threshold that decides: the last step decides the label, whatever came before."""
+    last = bundle.pipeline.steps()[-1]
+    if not isinstance(last, ClassThreshold):
+        return None
+    positive = bundle.classes[last.positive] if isinstance(last.positive, int) else last.positive
+    return OperatingPoint(positive, last.threshold, "the bundle")
 
 
 def _answers(bundle: Bundle, dataset: sidpy.Dataset, execution: Execution | None) -> tuple[npt.NDArray[Any], Integers]:
@@ -143,10 +158,6 @@ def _truth(bundle: Bundle, dataset: sidpy.Dataset, labels: npt.ArrayLike | sidpy
     if unknown := sorted(set(values.astype(str).tolist()) - set(number)):
         raise DataError(f"the labels name the classes {unknown}, which the bundle does not know: it has {bundle.classes}")
     return np.array([number[name] for name in values.astype(str).tolist()], np.int64)
-
-
-def _name(of_class: str | int, classes: tuple[str, ...]) -> str:
-    return classes[of_class] if isinstance(of_class, int) else of_class
 
 
 def _per_item(what: str, dataset: sidpy.Dataset, given: Any, n_items: int) -> npt.NDArray[np.str_]:

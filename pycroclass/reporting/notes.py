@@ -14,6 +14,7 @@ from pycroclass.reporting.parts import Note, counted, listed, number
 _FEW_GROUPS: Final = 10
 _FEW_ITEMS: Final = 30
 _LARGE_ECE: Final = 0.05
+_OTHER_PRIOR: Final = 0.1
 _WEAK_GROUP: Final = 0.15
 _LARGE_GAP: Final = 0.03
 _SCORE: Final = "balanced_accuracy"
@@ -86,6 +87,7 @@ def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
     for entry in training.get("after_training", ()):
         ((name, _),) = entry["step"][0].items()
         yield from _of_data(data, [entry["evaluation"].get("data")], f"that {name} was found on")
+    yield from _of_prior(evaluation, bundle)
     yield from _of_baselines(bundle)
     history = training.get("history", ())
     kept = kept_epoch(bundle)
@@ -125,6 +127,21 @@ def _is_part(record: Mapping[str, Any] | None) -> bool:
     return record is not None and any(node.verb == "take" for node in Provenance.from_dict(record).walk())
 
 
+def _of_prior(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
+    """Whether the confidence may be off for no other reason than that classes are rarer, or more frequent, than was stated."""
+    stated = training_prior(bundle)
+    shares = {name: found.support / evaluation.pooled.support for name, found in evaluation.pooled.per_class.items()}
+    if evaluation.pooled.ece <= _LARGE_ECE or stated.keys() != shares.keys():
+        return
+    if 0.5 * sum(abs(stated[name] - shares[name]) for name in shares) > _OTHER_PRIOR:
+        pairs = [f"{name} {number(stated[name])} stated, {number(shares[name])} here" for name in shares]
+        yield Note(
+            True,
+            f"The network was trained for other shares of the classes than these items have ({listed(pairs, 4)}). That alone makes a "
+            "confidence wrong here, where it may be right with the stated shares.",
+        )
+
+
 def _of_baselines(bundle: Bundle) -> Iterator[Note]:
     score = network_score(bundle)
     baselines = baseline_scores(bundle)
@@ -148,6 +165,11 @@ def _of_baselines(bundle: Bundle) -> Iterator[Note]:
 def network_score(bundle: Bundle) -> float:
     """Balanced accuracy of the network on its validation items; NaN where not recorded."""
     return _score(bundle.metrics.get("validation"))
+
+
+def training_prior(bundle: Bundle) -> dict[str, float]:
+    """The share of each class that the network was trained for; empty where not recorded."""
+    return dict((bundle.training.get("balance") or {}).get("prior") or {})
 
 
 def baseline_scores(bundle: Bundle) -> dict[str, float]:

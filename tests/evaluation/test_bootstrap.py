@@ -56,13 +56,13 @@ def test_intervals_over_groups_hold_what_they_promise_and_those_over_items_do_no
 
 
 def test_the_calibration_error_has_no_interval() -> None:
-    """Of a calibrated classifier nearly all resamples are larger than the value itself."""
+    """Of a calibrated classifier most resamples are larger than the value itself."""
     confidence = np.random.default_rng(1).uniform(0.5, 1, 300)
     right = np.random.default_rng(2).uniform(size=300) < confidence
     predictions = Predictions(np.stack([confidence, 1 - confidence], 1), np.where(right, 0, 1), ("a", "b"), groups=np.arange(300) % 20)
     found = evaluation_of(predictions, n_bootstrap=200)
     resamples = draws(Sums.of(predictions, np.arange(300), 300), n=200, seed=0)["ece"]
-    assert (resamples > found.pooled.ece).mean() > 0.9
+    assert (resamples > found.pooled.ece).mean() > 0.8  # one half, were it not biased
     assert "ece" not in found.intervals
     assert "brier" in found.intervals
     assert np.isnan(gaps(predictions, predictions, n_bootstrap=20)["ece"].interval.low)

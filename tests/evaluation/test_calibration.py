@@ -222,6 +222,11 @@ def test_a_bundle_is_calibrated_and_decides(calibration: Evaluation, tmp_path: P
     assert found.pooled.per_class["crystal"].recall == measured.sensitivity > 0.93
     assert [(one.point.positive, one.sensitivity) for one in found.operating_points] == [("crystal", measured.sensitivity)]
     assert found.pooled.coverage == 1
+    rare = evaluate(finder, new, prior=0.01, n_bootstrap=0).operating_points[0]
+    assert (rare.prior, rare.sensitivity) == (0.01, measured.sensitivity)
+    assert rare.precision_at_prior == better.at([point], prior=0.01).operating_points[0].precision_at_prior < measured.precision / 3
+    with pytest.raises(ParameterError, match="a prior is for a bundle that ends with a ClassThreshold"):
+        evaluate(bundle, new, prior=0.01)
 
     careful = with_step(bundle, sure_class(known.predictions, 0.9), found_on=known)
     unsure = evaluate(careful, new, n_bootstrap=0)

@@ -256,6 +256,14 @@ def test_equal_records_of_unknown_data_accuse_nobody(parameters: dict, is_told: 
     assert bool(found) == is_told
 
 
+@pytest.mark.parametrize(("prior", "is_told"), [((0.9, 0.05, 0.05), True), ((0.3, 0.35, 0.35), False)])
+def test_tells_of_other_shares_of_the_classes_than_stated(prior: tuple[float, ...], is_told: bool) -> None:
+    balance = {"method": "weights", "prior": dict(zip(CLASSES, prior, strict=True))}
+    found = [note.text for note in notes(evaluation(), bundle(balance=balance)) if "trained for other shares" in note.text]
+    assert bool(found) == is_told
+    assert all("clear 0.900 stated, 0.333 here" in text for text in found)
+
+
 def test_says_nothing_where_nothing_is_wrong() -> None:
     seen = predictions(n=900, n_groups=30)
     calm = evaluation_of(seen, n_bootstrap=0)
