@@ -26,6 +26,7 @@ from pycroclass.estimators import NetworkClassifier, Progress, Session, _history
 from pycroclass.estimators._history import HistoryLog
 from pycroclass.operators import Log1p
 from pycroclass.readers import read
+from pycroclass.stage import Execution
 from pycroclass.training import train
 
 FULL = replace(
@@ -126,6 +127,21 @@ def test_other_values_in_memory_are_another_training(data: sidpy.Dataset, tmp_pa
     with pytest.raises(DataError, match="another training: sources differ"):
         train(frames(60, seed=1)[0], PLAIN, session=Session(checkpoint=path))
     assert train(frames(60, chunk=60)[0], PLAIN, session=Session(checkpoint=path)).digest == train(data, PLAIN).digest
+
+
+def test_other_blocks_are_another_training_where_data_are_streamed(tmp_path: Path) -> None:
+    image = 23 * 21 * 4
+    streamed = replace(PLAIN, epochs=3, pool_bytes=30 * image)
+
+    def train_in_blocks(n_images: int, name: str, progress: Cutter | None = None) -> Bundle:
+        session = Session(checkpoint=tmp_path / name, checkpoint_seconds=0, progress=progress)
+        return train(frames(60, chunk=60)[0], streamed, execution=Execution(block_bytes=n_images * image), session=session)
+
+    with pytest.raises(CutOffError):
+        train_in_blocks(5, "checkpoint", Cutter(2))
+    with pytest.raises(DataError, match="another training: blocks differ"):
+        train_in_blocks(13, "checkpoint")
+    assert train_in_blocks(5, "checkpoint").digest == train_in_blocks(5, "whole").digest
 
 
 def test_time_runs_out_and_the_rest_comes_later(data: sidpy.Dataset, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ class LabelledItems:
         Numbers of the items that may be used, in order.
     pool_bytes : int
         About how much data to hold at once.
+    blocks : str
+        Digest of which items come in one block, on which the order of training depends; "" where all are held at once.
     scale : Scale, optional
         What is done to items before they are learned from.
     """
@@ -40,6 +42,7 @@ class LabelledItems:
     labels: npt.NDArray[np.int64]
     index: npt.NDArray[np.int64]
     pool_bytes: int
+    blocks: str = ""
     scale: Scale | None = None
     _whole: Pool | None = field(default=None, repr=False)
 
@@ -54,7 +57,10 @@ class LabelledItems:
             n_bytes += block.nbytes
             parts = [*parts, (block, items.index)] if n_bytes <= pool_bytes else []
         found = np.sort(np.concatenate(index)) if index else np.empty(0, np.int64)
-        return cls(data, labels, found, pool_bytes, _whole=_joined(parts) if len(found) and n_bytes <= pool_bytes else None)
+        if n_bytes <= pool_bytes:
+            return cls(data, labels, found, pool_bytes, _whole=_joined(parts) if len(found) else None)
+        blocks = ArrayValue(np.concatenate([np.append(numbers, -1) for numbers in index])).digest
+        return cls(data, labels, found, pool_bytes, blocks)
 
     def pools(self, rng: np.random.Generator | None) -> Iterator[Pool]:
         """All items, in one pool or in several of shuffled blocks."""

@@ -66,7 +66,7 @@ class NetworkClassifier(Estimator):
 
     A part of the items is held back; after each epoch the loss on them is measured, each class counting by the prior that is stated
     (alike by default), and the weights of the epoch with the lowest are kept. Equal data, parameters and seed give equal weights on the
-    same machine with as many threads.
+    same machine with as many threads, whatever the chunks, as long as the data fit into ``pool_bytes``.
 
     Parameters
     ----------
@@ -96,7 +96,8 @@ class NetworkClassifier(Estimator):
         Whether to train simple methods on the same items beside the network; see `pycroclass.estimators.baselines`.
     seed : int
     pool_bytes : int
-        Data up to this size are held in memory; of larger data, shuffled blocks of that size, read anew in each epoch.
+        Data up to this size are held in memory; of larger data, shuffled blocks of that size, read anew in each epoch. The weights depend
+        on the blocks then, and so on the chunks of the data and on the block sizes of the execution.
 
     Raises
     ------
@@ -203,7 +204,7 @@ class NetworkClassifier(Estimator):
         scale = standardised(items, index[~held], spec.names) if wants_standardised else None
         items = replace(items, scale=scale)
         about = {**to_dict(self)[0][0], "n_usable": training["n_usable"], "torch": torch.__version__, **(about or {})}
-        about |= {name: training[name] for name in ("pretrained",) if name in training}
+        about |= {"blocks": items.blocks} | {name: training[name] for name in ("pretrained",) if name in training}
         task = _fitting.Task(start.module, items, index[~held], index[held], self, session=session, about=about, deadline=deadline)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             fitted = _fitting.fit(task)
