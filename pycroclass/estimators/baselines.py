@@ -48,7 +48,7 @@ def score_baselines(
     ----------
     items : LabelledItems
     training, validation : int64 array
-        Numbers of items. Of more than 4000 to learn from, some are chosen by their hash.
+        Numbers of items. Of more than 4000 to learn from, some are chosen by their hash; of a rare class, all.
     classes : tuple of str
     seed : int
 
@@ -58,7 +58,7 @@ def score_baselines(
         By name: accuracy, balanced accuracy, and how many items were learned from; JSON-ready.
     """
     if len(training) > _MOST_ITEMS:
-        training = np.sort(training[np.argsort(hash_uniform(training, seed), kind="stable")[:_MOST_ITEMS]])
+        training = _chosen(training, items.labels[training], seed)
     numbers, rows = _features(items, np.union1d(training, validation))
     learn, judge = np.searchsorted(numbers, training), np.searchsorted(numbers, validation)
     scores = {}
@@ -75,6 +75,15 @@ def score_baselines(
             "n_training": len(training),
         }
     return scores
+
+
+def _chosen(numbers: Integers, labels: Integers, seed: int) -> Integers:
+    """4000 of many items by their hash, and before all others of each class up to half of an equal share."""
+    order = np.argsort(hash_uniform(numbers, seed), kind="stable")
+    classes = np.unique(labels)
+    first = np.concatenate([order[labels[order] == one][: _MOST_ITEMS // (2 * len(classes))] for one in classes])
+    rest = order[~np.isin(order, first)]
+    return np.sort(numbers[np.concatenate((first, rest))[:_MOST_ITEMS]])
 
 
 def _methods(seed: int) -> Mapping[str, tuple[slice, Any]]:

@@ -91,3 +91,15 @@ def test_of_many_items_some_are_learned_from(monkeypatch: pytest.MonkeyPatch) ->
     found = score_baselines(items, np.arange(80), np.arange(80, N), ("a", "b"), seed=0)
     assert {score["n_training"] for score in found.values()} == {30}
     assert found["total intensity"]["balanced_accuracy"] > 0.9
+
+
+def test_of_a_rare_class_all_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_MOST_ITEMS", 30)
+    rare = np.argsort(baselines.hash_uniform(np.arange(80), 0))[-3:]  # would come last
+    labels = np.isin(np.arange(N), [*rare, 90, 100]).astype(np.int64)
+    chosen = baselines._chosen(np.arange(80), labels[:80], 0)
+    assert len(chosen) == len(set(chosen)) == 30
+    assert set(rare) <= set(chosen)
+    items = LabelledItems.over(PlainData((noise(N, 1, 10, 10) + 3 * labels[:, None, None, None]).astype(np.float32)), labels, 1 << 30)
+    found = score_baselines(items, np.arange(80), np.arange(80, N), ("a", "b"), seed=0)
+    assert found["total intensity"]["balanced_accuracy"] > 0.9
