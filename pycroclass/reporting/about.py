@@ -18,7 +18,7 @@ from pycroclass.operator import Composable
 from pycroclass.operators.network import Classify
 from pycroclass.reporting import figures
 from pycroclass.reporting.figures import Row
-from pycroclass.reporting.notes import baseline_scores, files_of, kept_epoch, network_score
+from pycroclass.reporting.notes import baseline_note, baseline_scores, files_of, kept_epoch, network_score
 from pycroclass.reporting.parts import NOTHING, Fact, Grid, Picture, Section, counted, listed, number, percent
 from pycroclass.reporting.style import data_url, png, svg
 from pycroclass.serialize import to_dict
@@ -111,8 +111,6 @@ def baselines(bundle: Bundle) -> Section | None:
         "Simpler models on the same items",
         "The dotted line is chance.",
     )
-    beaten = [row.name for row in others if row.value >= score]
-    text = f"The network does not beat {listed(beaten)}." if beaten else "The network beats all of them."
     keys = list(
         dict.fromkeys(
             name for values in bundle.training["baselines"].values() for name, value in values.items() if isinstance(value, int | float)
@@ -123,7 +121,8 @@ def baselines(bundle: Bundle) -> Section | None:
         ("model", *(f"{name[2:]} items" if name.startswith("n_") else name.replace("_", " ") for name in keys)),
         tuple((row.name, *(_number(bundle.training["baselines"][row.name].get(name)) for name in keys)) for row in others),
     )
-    return Section("baselines", "Baselines", text, pictures=(figure,), grids=(grid,))
+    note = baseline_note(bundle)
+    return Section("baselines", "Baselines", note.text if note else "", pictures=(figure,), grids=(grid,))
 
 
 def first_filters(bundle: Bundle) -> Section | None:

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from pycroclass.bundle import Bundle
+from pycroclass.evaluation.bootstrap import Interval
 from pycroclass.evaluation.evaluation import Evaluation
 from pycroclass.provenance import Provenance
-from pycroclass.reporting.parts import Note, counted, listed, number
+from pycroclass.reporting.parts import Note, bounds, counted, listed, number
 
 _FEW_GROUPS: Final = 10
 _FEW_ITEMS: Final = 30
@@ -17,6 +20,8 @@ _LARGE_ECE: Final = 0.05
 _OTHER_PRIOR: Final = 0.1
 _WEAK_GROUP: Final = 0.15
 _LARGE_GAP: Final = 0.03
+_NORMAL: Final = 1.959964
+"""Of the normal distribution 95 % lie between minus and plus this."""
 _SCORE: Final = "balanced_accuracy"
 
 
@@ -88,7 +93,8 @@ def _of_training(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
         ((name, _),) = entry["step"][0].items()
         yield from _of_data(data, [entry["evaluation"].get("data")], f"that {name} was found on")
     yield from _of_prior(evaluation, bundle)
-    yield from _of_baselines(bundle)
+    if (note := baseline_note(bundle)) is not None:
+        yield note
     history = training.get("history", ())
     kept = kept_epoch(bundle)
     if len(history) > 1 and kept == history[-1].get("epoch"):
@@ -142,24 +148,63 @@ def _of_prior(evaluation: Evaluation, bundle: Bundle) -> Iterator[Note]:
         )
 
 
-def _of_baselines(bundle: Bundle) -> Iterator[Note]:
-    score = network_score(bundle)
-    baselines = baseline_scores(bundle)
+def baseline_note(bundle: Bundle) -> Note | None:
+    """Whether the network is better than simpler models on the validation items, as far as that can be told; None where none is known."""
+    score, baselines = network_score(bundle), baseline_scores(bundle)
     if not baselines or math.isnan(score):
-        return
-    better = {name: value for name, value in baselines.items() if value >= score}
+        return None
+    better = [f"{name} ({number(value)})" for name, value in baselines.items() if value >= score]
     if better:
-        names = [f"{name} ({number(value)})" for name, value in better.items()]
-        yield Note(
+        return Note(
             True,
-            f"The network ({number(score)}) does not beat {listed(names)} in balanced accuracy on the validation items. "
+            f"The network ({number(score)}) does not beat {listed(better)} in balanced accuracy on the validation items. "
             "A simpler model would do, and is easier to trust.",
         )
-    else:
-        name, value = max(baselines.items(), key=lambda pair: pair[1])
-        yield Note(
-            False, f"The network ({number(score)}) beats every baseline on the validation items; the best is {name} ({number(value)})."
+    favoured = " Its epoch was chosen on these items, which favours it." if len(bundle.training.get("history", ())) > 1 else ""
+    counts = list(((bundle.training.get("counts") or {}).get("validation") or {}).values())
+    leads = {name: lead(score, value, counts) for name, value in baselines.items()}
+    told = {name: f"{name} ({'; difference '.join(filter(None, (number(baselines[name]), bounds(leads[name]))))})" for name in baselines}
+    alike = [told[name] for name in baselines if not leads[name].low > 0]
+    if alike:
+        return Note(
+            True,
+            f"The network ({number(score)}) cannot be told apart from {listed(alike)} in balanced accuracy on so few validation items: "
+            f"the difference may be none.{favoured}",
         )
+    return Note(
+        False,
+        f"The network ({number(score)}) beats every baseline in balanced accuracy on the validation items; the best is "
+        f"{told[max(baselines, key=lambda name: baselines[name])]}.{favoured}",
+    )
+
+
+def lead(score: float, other: float, counts: Sequence[int]) -> Interval:
+    """How much larger one balanced accuracy is than another: bounds of the difference with a confidence of 95 %.
+
+    After Agresti and Caffo (The American Statistician 54, 280, 2000), the classes one by one. The two are taken as if they came from
+    different items, and with the same recall in each class, which makes the interval rather too wide than too narrow.
+
+    Parameters
+    ----------
+    score, other : float
+    counts : sequence of int
+        Items of each class; they are taken as independent.
+
+    Examples
+    --------
+    >>> lead(0.95, 0.80, [50, 50]).low > 0, lead(0.95, 0.80, [5, 5]).low > 0
+    (True, False)
+    """
+    n = np.array([count for count in counts if count > 0], np.float64)
+    if not len(n):
+        return Interval(math.nan, math.nan)
+    means, variances = [], []
+    for value in (score, other):
+        share = (value * n + 1) / (n + 2)
+        means.append(share.mean())
+        variances.append((share * (1 - share) / (n + 2)).sum() / len(n) ** 2)
+    middle, margin = means[0] - means[1], _NORMAL * math.sqrt(sum(variances))
+    return Interval(float(middle - margin), float(middle + margin))
 
 
 def network_score(bundle: Bundle) -> float:

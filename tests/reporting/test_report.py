@@ -21,7 +21,8 @@ from pycroclass.item_spec import ItemAxis, ItemSpec
 from pycroclass.networks import SpectrumResNet
 from pycroclass.provenance import Provenance
 from pycroclass.reporting import report
-from pycroclass.reporting.notes import notes
+from pycroclass.reporting.about import baselines
+from pycroclass.reporting.notes import lead, notes
 from pycroclass.reporting.parts import bounds, number
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, AxisKind, Spec
@@ -203,6 +204,7 @@ WARNINGS = {
     "treat every item as independent": (evaluation(n_groups=0), {}),
     "Few items of clear (10)": (evaluation(n=30, n_groups=2), {}),
     "does not beat random forest (0.990)": (evaluation(), {"baselines": {"random forest": {"balanced_accuracy": 0.99}}}),
+    "cannot be told apart from random forest (0.880; difference": (evaluation(), {}),
     "for lack of time after 8 epochs": (evaluation(), {"stopped": "max_seconds"}),
     "is not the one that was evaluated": (evaluation(bundle={"digest": "sha256:other"}), {}),
     "The confidence is no probability: it is higher": (evaluation(), {}),
@@ -237,6 +239,31 @@ def test_tells_of_files_on_both_sides(evaluated: dict, trained: dict, text: str,
     assert [note.is_warning for note in found] == [is_warning]
     apart = notes(evaluation(data=record("x")), bundle(sources=[trained]))
     assert not any("both sides" in note.text or "near duplicates" in note.text for note in apart)
+
+
+def test_a_network_beats_what_it_leads_by_more_than_chance() -> None:
+    many = {"counts": {"validation": dict.fromkeys(CLASSES, 2000)}, "baselines": {"random forest": {"balanced_accuracy": 0.8}}}
+    (note,) = [note for note in notes(evaluation(), bundle(**many)) if "random forest" in note.text]
+    assert not note.is_warning
+    assert "beats every baseline" in note.text
+    assert "Its epoch was chosen on these items, which favours it" in note.text
+
+
+def test_an_unknown_score_beats_nothing() -> None:
+    whole = replace(bundle(), metrics={})
+    section = baselines(whole)
+    assert section is not None
+    assert section.text == ""
+    assert not [note for note in notes(evaluation(), whole) if "random forest" in note.text]
+
+
+def test_the_interval_of_a_lead_is_no_too_narrow() -> None:
+    """Two classifiers on items of their own, of two classes with 15 and 40 items."""
+    rng, counts, truth = np.random.default_rng(0), np.array([15, 40]), (0.92, 0.85)
+    scores = [(rng.binomial(counts, p, (1000, 2)) / counts).mean(1) for p in truth]
+    leads = [lead(*pair, counts.tolist()) for pair in zip(*scores, strict=True)]
+    assert 0.94 < np.mean([one.low <= truth[0] - truth[1] <= one.high for one in leads]) < 0.99
+    assert np.isnan(lead(0.9, 0.8, []).low)
 
 
 def test_tells_of_a_step_that_was_found_on_the_evaluated_items() -> None:
