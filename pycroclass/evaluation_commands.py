@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from pycroclass.errors import ParameterError, WriteError
-
-if TYPE_CHECKING:
-    import sidpy
 
 app = typer.Typer()
 out = Console()
@@ -49,18 +45,20 @@ def evaluate(
     """Measure how good a bundle is on labelled data, in all and for each group, with intervals."""
     from pycroclass.bundle import Bundle
     from pycroclass.evaluation import evaluate as measure
+    from pycroclass.labelled_files import LabelledFiles
     from pycroclass.stage import Execution
 
     for path in (output, report, table):
         _refuse_existing(path, overwrite)
     loaded = Bundle.load(bundle)
-    dataset, truth, of_file = _read(data, key, labels, size, fit)
+    files = LabelledFiles.read(data, key=key, labels=labels, size=size, fit=fit)
+    dataset = files.whole
     execution = Execution(device=device)
     found = measure(
         loaded,
         dataset,
-        labels=truth,
-        groups=groups or (of_file if len(data) > 1 else None),
+        labels=files.truth,
+        groups=files.groups if groups is None else groups,
         prior=prior,
         n_bootstrap=n_bootstrap,
         seed=seed,
@@ -92,6 +90,7 @@ def report(
     """Write an evaluation as one HTML file that opens from disk, on a laptop or a phone."""
     from pycroclass.bundle import Bundle
     from pycroclass.evaluation import Evaluation
+    from pycroclass.labelled_files import LabelledFiles
     from pycroclass.reporting import report as write_report
 
     _refuse_existing(output, overwrite)
@@ -101,7 +100,7 @@ def report(
     if len(set(names)) < len(names):
         raise ParameterError(f"several evaluations need different file names, got {', '.join(names)}")
     found = [Evaluation.load(path) for path in evaluations]
-    dataset = _read(data, key, None, size, fit)[0] if data else None
+    dataset = LabelledFiles.read(data, key=key, labels=None, size=size, fit=fit).whole if data else None
     _said(
         write_report(
             dict(zip(names, found, strict=True)) if len(found) > 1 else found[0],
@@ -112,22 +111,6 @@ def report(
             overwrite=overwrite,
         )
     )
-
-
-def _read(
-    data: Sequence[str], key: str | None, labels: str | None, size: int | None, fit: str | None
-) -> tuple[sidpy.Dataset, sidpy.Dataset | None, list[str]]:
-    """All items one behind the other, their labels where they are a dataset of their own, and the name of the file of each."""
-    from pycroclass.api import concatenate
-    from pycroclass.batch import choose
-    from pycroclass.readers import read
-
-    found = {path: read(path, size=size, fit=fit) for path in data}  # type: ignore[arg-type]  # checked there
-    runs = [choose(path, key, datasets)[1] for path, datasets in found.items()]
-    label = labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
-    truth = [choose(path, label, datasets)[1] for path, datasets in found.items()] if label else []
-    of_file = [Path(path).name for path, run in zip(found, runs, strict=True) for _ in range(run.shape[0])]
-    return concatenate(runs) if len(runs) > 1 else runs[0], concatenate(truth) if truth else None, of_file
 
 
 def _refuse_existing(path: Path | None, overwrite: bool) -> None:

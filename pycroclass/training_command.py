@@ -39,7 +39,10 @@ def train(
     augmentation: Annotated[str | None, typer.Option(help="none, dihedral, micrograph, drop, diffraction or spectrum.")] = None,
     key: Key = None,
     labels: Annotated[str | None, typer.Option(help="Dataset that holds the labels; 'label' where there is one.")] = None,
-    groups: Annotated[str | None, typer.Option(help="Column that keeps items together in the split, such as plate.")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Column that keeps items together in the split, such as plate; without it each of several files does."),
+    ] = None,
     size: Size = None,
     fit: Fit = None,
     epochs: Annotated[int | None, typer.Option(show_default="20")] = None,
@@ -80,7 +83,7 @@ def train(
         ),
     )
     if gallery:
-        draw_gallery(recipe.read()[0][0], recipe.classifier, preprocessing=recipe.preprocessing).savefig(gallery, format="png")
+        draw_gallery(recipe.read().runs[0], recipe.classifier, preprocessing=recipe.preprocessing).savefig(gallery, format="png")
         out.print(f"wrote {gallery}", highlight=False, markup=False, soft_wrap=True)
         return
     with TrainingBar(err, is_quiet=quiet) as bar, _going_on_later():

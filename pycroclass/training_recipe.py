@@ -7,17 +7,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-import sidpy
 import yaml
 
-from pycroclass.api import concatenate
-from pycroclass.batch import choose
 from pycroclass.bundle import Bundle
 from pycroclass.errors import ParameterError, RecipeError, WriteError
 from pycroclass.estimators import NetworkClassifier, Session
+from pycroclass.labelled_files import LabelledFiles
 from pycroclass.operator import Pipeline, set_field
 from pycroclass.passes import Nonfinite
-from pycroclass.readers import read
 from pycroclass.serialize import from_dict
 from pycroclass.stage import Execution
 from pycroclass.training import train
@@ -42,7 +39,8 @@ class TrainingRecipe:
     labels : str, optional
         Key of the dataset that holds the labels; by default ``label`` where there is one.
     groups : str, optional
-        Column of the items that keeps items together in the split, such as ``plate``.
+        Column of the items that keeps items together in the split, such as ``plate``. By default each of several files stays together,
+        where each class is in two of them or more.
     size, fit : int, str, optional
         Bring images to this size, and how, as `pycroclass.read` does.
     nonfinite : {"refuse", "mask"}
@@ -119,13 +117,9 @@ class TrainingRecipe:
             classifier=replace(self.classifier, transfer=transfer),
         )
 
-    def read(self) -> tuple[list[sidpy.Dataset], sidpy.Dataset | None]:
-        """The datasets, and the labels where they are a dataset of their own; lazy."""
-        found = {path: read(path, size=self.size, fit=self.fit) for path in self.data}  # type: ignore[arg-type]  # checked there
-        runs = [choose(path, self.dataset, datasets)[1] for path, datasets in found.items()]
-        label = self.labels or ("label" if all("label" in datasets for datasets in found.values()) else None)
-        truth = concatenate([choose(path, label, datasets)[1] for path, datasets in found.items()]) if label else None
-        return runs, truth
+    def read(self) -> LabelledFiles:
+        """The data with their labels; lazy."""
+        return LabelledFiles.read(self.data, key=self.dataset, labels=self.labels, size=self.size, fit=self.fit)
 
     def make(self, session: Session | None = None, *, overwrite: bool = False, restart: bool = False) -> tuple[Path, Bundle]:
         """Train and save the bundle; the same call goes on with a training that was cut off, from the checkpoint beside the output.
@@ -153,13 +147,13 @@ class TrainingRecipe:
 
     def train(self, *, session: Session | None = None, execution: Execution | None = None) -> Bundle:
         """Read, train, and give the bundle; it is not saved yet. See `pycroclass.train` for errors."""
-        runs, truth = self.read()
+        files = self.read()
         return train(
-            runs if len(runs) > 1 else runs[0],
+            files.runs,
             self.classifier,
             preprocessing=self.preprocessing,
-            labels=truth,
-            groups=self.groups,
+            labels=files.truth,
+            groups=files.groups if self.groups is None else self.groups,
             nonfinite=self.nonfinite,
             execution=execution,
             session=session,

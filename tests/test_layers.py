@@ -24,6 +24,7 @@ LAYERS = [
     {"training", "replay", "recipe", "pictures", "evaluation"},
     {"earlier", "class_counts", "reporting"},
     {"batch"},
+    {"labelled_files"},
     {"planning", "demo", "progress", "evaluation_commands", "training_recipe", "training_command"},
     {"cli"},
 ]
@@ -53,6 +54,7 @@ RIM = {
     "splitting",
     "leakage",
     "reporting",
+    "labelled_files",
     "evaluation_commands",
     "training_recipe",
 }
