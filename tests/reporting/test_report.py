@@ -14,11 +14,12 @@ from classified import CLASSES, bundle, evaluation, images, predictions
 
 import pycroclass as pc
 from pycroclass.errors import ParameterError, WriteError
-from pycroclass.evaluation import Evaluation, OperatingPoint, evaluation_of
+from pycroclass.evaluation import Evaluation, OperatingPoint, evaluation_of, with_step
 from pycroclass.evaluation.bootstrap import Interval
 from pycroclass.evaluation.gap import gaps
 from pycroclass.item_spec import ItemAxis, ItemSpec
 from pycroclass.networks import SpectrumResNet
+from pycroclass.per_item import take
 from pycroclass.provenance import Provenance
 from pycroclass.reporting import report
 from pycroclass.reporting.about import baselines
@@ -276,11 +277,23 @@ def test_tells_of_a_step_that_was_found_on_the_evaluated_items() -> None:
     assert not [note for note in notes(evaluation(data=record("c")), whole) if "ClassThreshold" in note.text]
 
 
-@pytest.mark.parametrize(("parameters", "is_told"), [({"shape": [9, 4, 4]}, False), ({"shape": [9, 4, 4], "digest": "sampled:1"}, True)])
-def test_equal_records_of_unknown_data_accuse_nobody(parameters: dict, is_told: bool) -> None:
-    given = {"verb": "given", "parameters": parameters, "inputs": [], "files": []}
-    found = [note.text for note in notes(evaluation(data=given), bundle(sources=[given])) if "these very items" in note.text]
-    assert bool(found) == is_told
+@pytest.mark.parametrize(
+    ("evaluated", "trained", "is_told"),
+    [({}, {}, False), ({"values": "sampled:1"}, {"values": "sampled:1"}, True), ({"values": "sampled:1"}, {"values": "sampled:2"}, False)],
+)
+def test_equal_records_of_given_data_accuse_nobody_but_equal_values_do(evaluated: dict, trained: dict, is_told: bool) -> None:
+    given = {"verb": "given", "parameters": {"shape": [9, 4, 4]}, "inputs": [], "files": []}
+    told = notes(evaluation(data=given | evaluated), bundle(sources=[given | trained]))
+    assert any("these very items" in note.text for note in told) == is_told
+
+
+def test_data_in_memory_that_a_step_was_found_on_are_known_again() -> None:
+    items, others = images(30, size=32), take(images(60, size=32), np.arange(30, 60))
+    first = pc.evaluate(bundle(), items, n_bootstrap=0)
+    decided = with_step(bundle(), pc.ClassThreshold("crystal", 0.2), found_on=first)
+    for data, is_told in ((items, True), (others, False)):
+        told = notes(pc.evaluate(decided, data, n_bootstrap=0), decided)
+        assert any("that ClassThreshold was found on: these very items" in note.text for note in told) == is_told
 
 
 @pytest.mark.parametrize(("prior", "is_told"), [((0.9, 0.05, 0.05), True), ((0.3, 0.35, 0.35), False)])
