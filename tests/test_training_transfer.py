@@ -16,7 +16,7 @@ from test_training_resume import CutOffError, Cutter
 from pycroclass.api import classify
 from pycroclass.bundle import Bundle
 from pycroclass.errors import DataError
-from pycroclass.estimators import NetworkClassifier, Session, Transfer
+from pycroclass.estimators import Balance, NetworkClassifier, Session, Transfer
 from pycroclass.networks import architecture
 from pycroclass.operators import Classify
 from pycroclass.training import train
@@ -64,6 +64,16 @@ def test_the_head_learns_first_then_all(data: sidpy.Dataset, source: Path) -> No
     assert record["matched"] == 1
     assert record["source"] == str(source)
     assert record["missing"] == ["head.weight", "head.bias"]
+
+
+def test_a_last_layer_that_comes_along_begins_as_it_was(data: sidpy.Dataset, source: Path, tmp_path: Path) -> None:
+    """With a rate that moves nothing and a prior that is far from even."""
+    first = train(data, replace(SMALL, parameters={"width": 4}, epochs=1))
+    still = replace(SMALL, parameters={"width": 4}, epochs=1, learning_rate=1e-12, balance=Balance(prior={"blank": 0.01, "spots": 0.99}))
+    along = train(data, replace(still, transfer=Transfer(str(first.save(tmp_path / "first.safetensors")), head_epochs=0)))
+    np.testing.assert_allclose(weights(along)["head.bias"], weights(first)["head.bias"], atol=1e-6)
+    new = weights(train(data, replace(still, transfer=Transfer(str(source), head_epochs=0))))["head.bias"]  # of three classes: left out
+    assert new[1] - new[0] == pytest.approx(np.log(99), abs=1)
 
 
 def test_few_items_in_a_batch_leave_normalisation_alone(data: sidpy.Dataset, source: Path) -> None:

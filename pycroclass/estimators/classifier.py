@@ -225,11 +225,11 @@ class NetworkClassifier(Estimator):
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(self.seed)
             module = architecture(self.architecture).build(parameters)
+        begin_at_prior(module, np.array(prior))  # before a last layer that comes along, which has its own
         begin = self.transfer
         found = pretrained(begin.source, self.architecture, parameters, licence=begin.licence) if begin else None
         if found is not None:
             found.load_into(module)
-        begin_at_prior(module, np.array(prior))
         return _Start(module, found)
 
     def _record(self, items: LabelledItems, index: Integers, held: npt.NDArray[np.bool_], groups: Integers | None) -> dict[str, Any]:
