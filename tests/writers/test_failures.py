@@ -60,9 +60,20 @@ def is_whole(path: Path) -> bool:
         return len(mains) == 1 and bool(mains[0].attrs["complete"]) and bool((mains[0][()] == 7).all())
 
 
+def seconds_of_a_write(path: Path) -> float:
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=write_sevens, args=(path, "write", ready))
+    process.start()
+    assert ready.wait(60)
+    start = time.perf_counter()
+    process.join()
+    return time.perf_counter() - start
+
+
 def kill_at_random(folder: Path, make: Make, n_times: int, seed: int) -> list[bool]:
-    """Kill a writer at random times; returns for each whether it had finished by then."""
+    """Kill a writer at random times, up to half as long again as it takes; returns for each whether it had finished by then."""
     rng = random.Random(seed)
+    latest = 1.5 * seconds_of_a_write(folder / "timed.h5")
     finished = []
     for n in range(n_times):
         verb = ("write", "overwrite", "append")[n % 3]
@@ -76,7 +87,7 @@ def kill_at_random(folder: Path, make: Make, n_times: int, seed: int) -> list[bo
         process = CONTEXT.Process(target=write_sevens, args=(path, verb, ready))
         process.start()
         assert ready.wait(60)
-        time.sleep(rng.uniform(0, 0.4))
+        time.sleep(rng.uniform(0, latest))
         process.kill()
         process.join()
         if path.exists() and path.read_bytes() != before:
