@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True, deadline=None)  # the same examples each time, however slow the machine
+settings.load_profile("steady")
 
 SHARED = Path(os.environ.get("PYCROCLASS_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
