@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import sidpy
 
 from pycroclass.sid import provenance_of, unwrap
+from pycroclass.source import source_of
 
 _WHOLE: Final = 64 << 20
 """Up to so many bytes are looked at as a whole."""
@@ -36,6 +38,15 @@ def digest_values(array: da.Array) -> str:
     """
     sha = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
     rows = np.unique(np.linspace(0, len(array) - 1, _N_ROWS).astype(int))
-    for part in [array] if array.nbytes <= _WHOLE else (array[row] for row in rows):
-        sha.update(np.asarray(part.compute()).tobytes())
+    values = array.compute() if array.nbytes <= _WHOLE else _rows(array, rows)
+    sha.update(np.ascontiguousarray(values).data)
     return f"sampled:{sha.hexdigest()}"
+
+
+def _rows(array: da.Array, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Some positions of the first axis: from where they lie, if that is known, or else out of their chunks, each computed once."""
+    source = source_of(array)
+    if source is None:
+        return np.asarray(array[rows].compute())
+    rest = tuple(slice(0, n) for n in array.shape[1:])
+    return np.concatenate([source.load((slice(row, row + 1), *rest)) for row in rows.tolist()]).astype(source.dtype, copy=False)
