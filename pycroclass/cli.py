@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pycroclass._version import __version__
+from pycroclass.command_options import Fit, Key, Overwrite, Size
 from pycroclass.errors import ParameterError, PycroclassError, WriteError
 from pycroclass.evaluation_commands import app as evaluation_app
 from pycroclass.training_command import app as training_app
@@ -38,11 +39,7 @@ err = Console(stderr=True)
 _SHARD_BYTES: Final = 1 << 30
 
 Files = Annotated[list[str], typer.Argument(help="Files, folders or globs; FILE.h5::/path names one dataset of an HDF5 file.")]
-Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
-Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
-Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 app.add_typer(training_app)
 app.add_typer(evaluation_app)

@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pycroclass.command_options import Fit, Key, Overwrite, Size
 from pycroclass.errors import ParameterError, WriteError
 
 app = typer.Typer()
 out = Console()
-
-Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
-Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
-Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
 @app.command()

@@ -44,13 +44,7 @@ class Spoken:
         self._out = out
         self._err = err
         self._is_quiet = is_quiet
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            console=err,
-            transient=True,
-        )
+        self._bars = _bars(err)
         self._has_bar = err.is_terminal and not is_quiet
         self._bar: TaskID | None = None
         self._next_line = time.monotonic() + _LINE_EVERY
@@ -119,13 +113,7 @@ class TrainingBar:
         self._err = err
         self._has_bar = err.is_terminal and not is_quiet
         self._has_lines = not err.is_terminal and not is_quiet
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            console=err,
-            transient=True,
-        )
+        self._bars = _bars(err)
         self._bar = self._bars.add_task("reading", total=None, state="")
         self._result = ""
         self._next_line = time.monotonic() + _LINE_EVERY
@@ -250,3 +238,14 @@ def _counts(counts: Counts) -> str:
         shown = ", ".join(f"{label} {n}" for label, n in sorted(numbers.items(), key=lambda pair: -pair[1])[:most])
         parts.append(f"{name}: {shown}" + (f", {len(numbers) - most} more classes" if len(numbers) > most else ""))
     return "; ".join(parts)
+
+
+def _bars(err: Console) -> Progress:
+    """A bar between what is done and its state, that goes when all is done."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        console=err,
+        transient=True,
+    )

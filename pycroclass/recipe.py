@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -63,10 +63,7 @@ class Recipe:
         RecipeError
             If the file is no YAML, or says something that a recipe does not know.
         """
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+        data = read_yaml(path)
         try:
             recipe = cls.from_dict({"pipeline": data} if isinstance(data, list) else data)
         except RecipeError as error:
@@ -81,8 +78,7 @@ class Recipe:
         known = [f.name for f in fields(cls)]
         if not isinstance(data, Mapping):
             raise RecipeError(f"a recipe is a list of steps, or knows {', '.join(known)}; got {data!r}")
-        if unknown := [str(name) for name in data if name not in known]:
-            raise RecipeError(f"a recipe knows {', '.join(known)}; not {', '.join(unknown)}")
+        refuse_unknown(data, known, "a recipe")
         values = dict(data)
         if "pipeline" in values:
             values["pipeline"] = from_dict(values["pipeline"])
@@ -114,6 +110,32 @@ class Recipe:
             means = mean_by_label(dataset, results["label"], nonfinite=self.nonfinite, execution=execution)
             results |= {f"{name}_by_label": value for name, value in means.items()}
         return results
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds.
+
+    Raises
+    ------
+    RecipeError
+        If it cannot be read.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+
+
+def refuse_unknown(data: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Refuse keys that ``what`` does not know.
+
+    Raises
+    ------
+    RecipeError
+        If there are any.
+    """
+    if unknown := [str(name) for name in data if name not in known]:
+        raise RecipeError(f"{what} knows {', '.join(known)}; not {', '.join(unknown)}")
 
 
 def _name(result: sidpy.Dataset) -> str:

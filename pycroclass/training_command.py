@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from pycroclass.command_options import Fit, Key, Overwrite, Size
 from pycroclass.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 out = Console()
 err = Console(stderr=True)
-
-Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
-Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
-Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
 @app.command()

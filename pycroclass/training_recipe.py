@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from pycroclass.bundle import Bundle
 from pycroclass.errors import ParameterError, RecipeError, WriteError
 from pycroclass.estimators import NetworkClassifier, Session
 from pycroclass.labelled_files import LabelledFiles
 from pycroclass.operator import Pipeline, set_field
 from pycroclass.passes import Nonfinite
+from pycroclass.recipe import read_yaml, refuse_unknown
 from pycroclass.serialize import from_dict
 from pycroclass.stage import Execution
 from pycroclass.training import train
@@ -82,14 +81,12 @@ class TrainingRecipe:
         RecipeError
             If the file is no YAML, or says something that a recipe for training does not know.
         """
-        path = Path(path)
+        data = read_yaml(path)
         try:
-            recipe = cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+            recipe = cls.from_dict(data)
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from error
-        return recipe._beside(path.parent)
+        return recipe._beside(Path(path).parent)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -97,8 +94,7 @@ class TrainingRecipe:
         known = [each.name for each in fields(cls)]
         if not isinstance(data, Mapping) or "data" not in data:
             raise RecipeError(f"a recipe for training has data and knows {', '.join(known)}; got {data!r}")
-        if unknown := [str(name) for name in data if name not in known]:
-            raise RecipeError(f"a recipe for training knows {', '.join(known)}; not {', '.join(unknown)}")
+        refuse_unknown(data, known, "a recipe for training")
         values = dict(data)
         if "preprocessing" in values:
             values["preprocessing"] = from_dict(values["preprocessing"])

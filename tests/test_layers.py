@@ -25,7 +25,7 @@ LAYERS = [
     {"earlier", "class_counts", "reporting"},
     {"batch"},
     {"labelled_files"},
-    {"planning", "demo", "progress", "evaluation_commands", "training_recipe", "training_command"},
+    {"planning", "demo", "progress", "command_options", "evaluation_commands", "training_recipe", "training_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

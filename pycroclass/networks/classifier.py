@@ -99,9 +99,9 @@ class ImageClassifier(Classifier):
     def feature_map(self, items: torch.Tensor) -> torch.Tensor:
         """Features of shape ``(batch, n, y, x)``, fewer pixels than the image, of items of shape ``(batch, channel, y, x)``."""
 
-    @abstractmethod
     def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
-        """The embedding, of shape ``(batch, n_features)``, of what `feature_map` gives."""
+        """The embedding, of shape ``(batch, n_features)``, of what `feature_map` gives: by default its mean over all pixels."""
+        return feature_map.mean((-2, -1))
 
     def embed(self, items: torch.Tensor) -> torch.Tensor:
         return self.pool(self.feature_map(items))

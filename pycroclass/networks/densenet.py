@@ -126,9 +126,6 @@ class DenseNet(ImageClassifier):
     def feature_map(self, items: torch.Tensor) -> torch.Tensor:
         return F.relu(self.features(items))
 
-    def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
-        return feature_map.mean((-2, -1))
-
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.classifier(self.dropout(embedding))
         return logits

@@ -141,9 +141,6 @@ class ResNet(ImageClassifier):
         features: torch.Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return features
 
-    def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
-        return feature_map.mean((-2, -1))
-
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.fc(self.dropout(embedding))
         return logits
