@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby
 from threading import Condition, Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import dask
 import dask.array as da
@@ -17,19 +17,18 @@ import dask.threaded
 import distributed
 import h5py
 import numpy.typing as npt
-from dask.array.core import slices_from_chunks
-from dask.array.optimization import optimize
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.typing import Key
 
-from pycroclass import engine
 from pycroclass.profile import timed
 from pycroclass.writers.atomic import PartialFile
-from pycroclass.writers.places import Region, Remote, checked
+from pycroclass.writers.places import Region, checked
+from pycroclass.writers.work import Chain, Group, Job, Work
 
 NDArray = npt.NDArray[Any]
 
-_PUTS: Final = "pycroclass-put"
+_MANY_ERRANDS: Final = 256
+"""So many at least, before one does several groups."""
+_GROUPS_PER_ERRAND: Final = 16
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,20 @@ class Tally:
         self._is_open, self._n_inside = True, 0
 
     @contextmanager
-    def entered(self) -> Iterator[bool]:
-        """Whether a block may be written now; the file stays open until the code inside has ended."""
+    def entered(self) -> Iterator[None]:
+        """Write a block; the file stays open until the code inside has ended.
+
+        Raises
+        ------
+        CancelledError
+            If it is closed: a thread that is still busy has nothing more to do.
+        """
         with self._gate:
-            is_open = self._is_open
+            if not self._is_open:
+                raise CancelledError
             self._n_inside += 1
         try:
-            yield is_open
+            yield
         finally:
             with self._gate:
                 self._n_inside -= 1
@@ -96,16 +102,6 @@ class Tally:
             self._gate.wait_for(lambda: self._n_inside == 0)
 
 
-class Target(Protocol):
-    """Where the blocks of one array go."""
-
-    def remote(self, region: Region) -> Remote | None:
-        """How a worker of a cluster writes a block itself; ``None`` if it is to be brought here."""
-
-    def put(self, number: int, region: Region, result: Any) -> None:
-        """Take a block, or the checksum of one that a worker wrote."""
-
-
 class Hdf5Target:
     """A dataset of the open file, compressed or in chunks: HDF5 writes it, one block at a time."""
 
@@ -119,83 +115,11 @@ class Hdf5Target:
     def put(self, _: int, region: Region, block: NDArray) -> None:
         """Write a block."""
         checked(self._name, self._main.dtype, region, block)
-        with self._tally.entered() as is_open:
-            if is_open:
-                with self._lock, timed("write"):
-                    self._main[region] = block
-                    self._file.check()
-                self._tally.advance(self._name, block)
-
-
-@dataclass(frozen=True)
-class Job:
-    """An array, where its blocks go, and the numbers of those that are there already."""
-
-    array: da.Array
-    target: Target
-    done: Collection[int] = ()
-
-    def blocks(self) -> Iterator[tuple[Key, Block]]:
-        """Those that are wanted, each with the key of its task."""
-        indices = product(*(range(len(sizes)) for sizes in self.array.chunks))
-        for number, (index, region) in enumerate(zip(indices, slices_from_chunks(self.array.chunks), strict=True)):
-            if number not in self.done:
-                yield (
-                    (self.array.name, *index),
-                    Block(self.target, number, region, self.array.itemsize * math.prod(part.stop - part.start for part in region)),
-                )
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of a job."""
-
-    target: Target
-    number: int
-    region: Region
-    n_bytes: int
-
-    def put(self, result: Any) -> None:
-        """Hand it to its target."""
-        self.target.put(self.number, self.region, result)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Blocks of different arrays that come from one task: they are computed and written together."""
-
-    keys: tuple[Key, ...]
-    blocks: tuple[tuple[Block, ...], ...]
-    """For each key those that it fills: the same array may be written twice."""
-
-    def __call__(self, values: Sequence[NDArray]) -> None:
-        """Write them."""
-        for value, blocks in zip(values, self.blocks, strict=True):
-            for block in blocks:
-                block.put(value)
-
-
-@dataclass(frozen=True)
-class Work:
-    """All that is to be computed: tasks, what each needs, and the groups of blocks that they end in."""
-
-    tasks: Mapping[Key, Any]
-    needs: Mapping[Key, set[Key]]
-    groups: Sequence[Group]
-
-    @classmethod
-    def of(cls, jobs: Sequence[Job]) -> Work:
-        """Of the blocks that are wanted; tasks that only finished blocks need are not in it."""
-        blocks: dict[Key, list[Block]] = {}
-        for job in jobs:
-            for key, block in job.blocks():
-                blocks.setdefault(key, []).append(block)
-        if not blocks:
-            return cls({}, {}, ())
-        graph = _merged([job.array for job in jobs], list(blocks))
-        tasks: dict[Key, Any] = graph.to_dict()
-        needs = graph.get_all_dependencies()
-        return cls(tasks, needs, _groups(blocks, needs))
+        with self._tally.entered():
+            with self._lock, timed("write"):
+                self._main[region] = block
+                self._file.check()
+            self._tally.advance(self._name, block)
 
 
 def store(jobs: Sequence[Job]) -> None:
@@ -208,45 +132,46 @@ def store(jobs: Sequence[Job]) -> None:
 
         ClusterPass(distributed.default_client(), work).run()
         return
-    puts = {(_PUTS, i): (group, list(group.keys)) for i, group in enumerate(work.groups)}
-    dask.threaded.get({**work.tasks, **puts}, list(puts))
+    errands = _errands(work)
+    tasks = {**work.tasks, **work.futures}
+    shared = {key: tasks[key] for key in work.walk([key for errand in errands for key in errand.given])}
+    ends = {f"errand-{i}": (errand, list(errand.given)) for i, errand in enumerate(errands)}
+    dask.threaded.get({**shared, **ends}, list(ends))
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """One task for several groups, one after the other: each is computed and put before the next begins."""
+
+    groups: Sequence[tuple[Chain, Group]]
+
+    @property
+    def given(self) -> tuple[Key, ...]:
+        """What is computed by others."""
+        return tuple({key: None for chain, _ in self.groups for key in chain.given})
+
+    def __call__(self, given: Sequence[Any]) -> None:
+        values = dict(zip(self.given, given, strict=True))
+        for chain, group in self.groups:
+            results = chain([values[key] for key in chain.given])
+            group.put([[result] * len(blocks) for result, blocks in zip(results, group.blocks, strict=True)])
+
+
+def _errands(work: Work) -> list[_Errand]:
+    """A group each; several where they are many and wait for nothing that others compute."""
+    n = min(max(1, len(work.groups) // _MANY_ERRANDS), _GROUPS_PER_ERRAND)
+    chains = ((work.chain(group), group) for group in work.groups)
+    errands: list[_Errand] = []
+    for is_free, some in groupby(chains, key=lambda one: all(map(work.is_constant, one[0].given))):
+        groups = list(some)
+        size = n if is_free else 1
+        errands += [_Errand(groups[i : i + size]) for i in range(0, len(groups), size)]
+    return errands
 
 
 def is_distributed() -> bool:
     """Whether a client of a dask cluster is active."""
     return dask.config.get("scheduler", None) in ("dask.distributed", "distributed")
-
-
-def _merged(arrays: Sequence[da.Array], keys: list[Key]) -> HighLevelGraph:
-    """One graph of all arrays, with shared tasks kept apart from those that need them."""
-    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in arrays))
-    # a layer that needs all results shows which blocks of files are wanted for themselves
-    ends = {array.name for array in arrays}
-    graph = HighLevelGraph({**graph.layers, _PUTS: MaterializedLayer({})}, {**graph.dependencies, _PUTS: ends})
-    graph = engine.fused(graph)
-    layers = {name: layer for name, layer in graph.layers.items() if name != _PUTS}
-    graph = HighLevelGraph(layers, {name: graph.dependencies[name] for name in layers})
-    with dask.config.set({"optimization.fuse.active": False}):  # it is slow, and drops the futures of persisted arrays
-        merged: HighLevelGraph = optimize(graph, keys)
-    return merged
-
-
-def _groups(blocks: Mapping[Key, Sequence[Block]], needs: Mapping[Key, set[Key]]) -> list[Group]:
-    """Blocks whose values come, each by a chain of its own, from the same tasks; of one array never two."""
-    n_users: dict[Key, int] = dict.fromkeys(blocks, 1)
-    for needed in needs.values():
-        for key in needed:
-            n_users[key] = n_users.get(key, 0) + 1
-    groups: dict[object, list[Key]] = {}
-    n_before: Counter[object] = Counter()
-    for key, array in ((key, key[0]) for key in blocks if isinstance(key, tuple)):
-        root = needs.get(key, set())
-        while len(root) == 1 and n_users[one := next(iter(root))] == 1 and needs.get(one):
-            root = needs[one]
-        origin = frozenset(root) or key
-        groups.setdefault((origin, n_before[origin, array]), []).append(key)
-        n_before[origin, array] += 1
-    return [Group(tuple(keys), tuple(tuple(blocks[key]) for key in keys)) for keys in groups.values()]
 
 
 def storage_chunks(array: da.Array, n_bytes: int = 1 << 20) -> tuple[int, ...]:

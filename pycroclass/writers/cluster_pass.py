@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
 
-import dask.core
 import distributed
 from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 from dask.typing import Key
 
 from pycroclass.cluster import loss_named
-from pycroclass.writers.blocks import Group, Work
 from pycroclass.writers.places import Remote
+from pycroclass.writers.work import Chain, Group, Work
 
 _GROUPS_PER_THREAD: Final = 2
 _SMALL_GROUPS_PER_THREAD: Final = 16
 _BYTES: Final = 64 << 20
 """Of what is small, and of what is brought here at a time; one group at least."""
-_FEW_TASKS: Final = 32
 _REFILL: Final = 4
 """Groups are sent when the window is empty by one part in so many: one message for several."""
 _Future = Any  # distributed.Future is generic only for type checkers
@@ -39,17 +36,13 @@ class ClusterPass:
 
     def __init__(self, client: distributed.Client, work: Work) -> None:
         self._client = client
-        self._given: dict[Key, _Future] = {key: task for key, task in work.tasks.items() if isinstance(task, distributed.Future)}
         self._held: dict[Key, _Future] = {}
-        self._there = ChainMap(self._held, self._given)
-        self._tasks = {key: task for key, task in work.tasks.items() if key not in self._given}
-        self._needs: dict[Key, set[Key]] = {key: needs for key, needs in work.needs.items() if key in self._tasks}
-        priority = order(self._tasks)  # neighbours share most; data that are there already have no place in it
-        groups = sorted(work.groups, key=lambda group: min(priority.get(key, -1) for key in group.keys))
-        self._groups = _in_turns(groups)
-        self._largest = max((self._n_bytes(group) for group in groups), default=0)
+        self._there = ChainMap(self._held, dict(work.futures))
+        priority = order(work.tasks)  # neighbours share most; data that are there already have no place in it
+        self._groups = _in_turns(sorted(work.groups, key=lambda group: min(priority.get(key, -1) for key in group.keys)))
+        self._work = replace(work, groups=self._groups)
+        self._largest = max(map(self._n_bytes, self._groups), default=0)
         self._workers: list[str] = []
-        self._last_use = self._find_shared()
 
     def run(self) -> None:
         """Submit, write in the order of completion, submit the next.
@@ -69,7 +62,7 @@ class ClusterPass:
                 for futures in done.batches():
                     for some in self._portions(futures, in_flight):
                         for future, results in zip(some, self._client.gather(some), strict=True):
-                            self._write(self._groups[in_flight.pop(future)], results)
+                            self._groups[in_flight.pop(future)].put(results)
                     self._release(min(in_flight.values(), default=n_submitted))
                     room = window - len(in_flight)
                     if n_submitted < n_groups and room >= window // _REFILL:
@@ -114,24 +107,6 @@ class ClusterPass:
             n_bytes += size
         yield portion
 
-    def _find_shared(self) -> dict[Key, int]:
-        """Tasks whose own result several groups need, each with the last group that is computed from it."""
-        first: dict[Key, int] = {}
-        last: dict[Key, int] = {}
-        until: dict[Key, int] = {}
-        for i, group in enumerate(self._groups):
-            for key in group.keys:
-                first[key] = last[key] = until[key] = i
-        direct = set(first)
-        for key in reversed(list(TopologicalSorter(self._needs).static_order())):
-            for need in self._needs.get(key, ()):
-                first[need] = min(first.get(need, first[key]), first[key])
-                last[need] = max(last.get(need, last[key]), last[key])
-                until[need] = max(until.get(need, first[key]), first[key])
-                if first[key] == last[key]:
-                    direct.add(need)
-        return {key: until[key] for key in direct if first[key] != last[key] and key in self._tasks}
-
     def _submit(self, numbers: Sequence[int]) -> dict[_Future, int]:
         """Send the part of the graph that ends in these groups and is not computed yet."""
         by_shard: dict[int | None, list[int]] = {}
@@ -143,21 +118,14 @@ class ClusterPass:
         tasks: dict[Key, Any] = {}
         ends = {f"write-{i}-{id(self)}": i for i in numbers}
         for end, i in ends.items():
-            group = self._groups[i]
-            own, given = self._own(group)
-            tasks |= {key: self._there[key] if key in self._there else self._tasks[key] for key in self._walk(given)}
-            tasks[end] = (_Finish(own, given, group.keys, _remotes(group)), given)
-        shared = [key for key in tasks if key in self._last_use and key not in self._there]
+            chain = self._work.chain(self._groups[i])
+            tasks |= {key: self._there[key] if key in self._there else self._work.tasks[key] for key in self._missing(chain.given)}
+            tasks[end] = (_Finish(chain, _remotes(self._groups[i])), list(chain.given))
+        shared = [key for key in tasks if key in self._work.last_use and key not in self._there]
         graph = HighLevelGraph.from_collections(next(iter(ends)), tasks, dependencies=())
         futures, held = self._client.get(graph, [list(ends), shared], sync=False, **self._preference(shard))
         self._held.update(zip(shared, held, strict=True))
         return zip(futures, ends.values(), strict=True)
-
-    def _own(self, group: Group) -> tuple[dict[Key, Any], list[Key]]:
-        """Tasks that nobody else needs, which become one task if they are few, and what is given to that."""
-        is_given = [key for key in self._walk(group.keys, stop=self._last_use) if key in self._there or key in self._last_use]
-        own = {key: self._tasks[key] for key in self._walk(group.keys, stop=self._last_use) if key not in set(is_given)}
-        return (own, is_given) if len(own) <= _FEW_TASKS else ({}, list(group.keys))
 
     def _preference(self, shard: int | None) -> dict[str, Any]:
         """One worker for each shard, so that no two write to the same file where it can be helped."""
@@ -165,50 +133,27 @@ class ClusterPass:
             return {}
         return {"workers": [self._workers[shard % len(self._workers)]], "allow_other_workers": True}
 
-    def _walk(self, ends: Sequence[Key], stop: Container[Key] = ()) -> Iterator[Key]:
-        """The keys that ends need, and they; not what is there already, nor what stops the walk, needs in turn."""
-        seen, stack = set(ends), list(ends)
-        while stack:
-            key = stack.pop()
-            yield key
-            if key not in self._there and key not in stop:
-                new = self._needs[key] - seen
-                seen |= new
-                stack.extend(new)
-
-    def _write(self, group: Group, results: Sequence[Sequence[Any]]) -> None:
-        for values, blocks in zip(results, group.blocks, strict=True):
-            for value, block in zip(values, blocks, strict=True):
-                block.put(value)
+    def _missing(self, keys: Sequence[Key]) -> Iterator[Key]:
+        """The keys and what they need, but not what those need that are there."""
+        return self._work.walk(keys, stop=self._there)
 
     def _release(self, oldest: int) -> None:
-        for key in [key for key in self._held if self._last_use[key] < oldest]:
+        for key in [key for key in self._held if self._work.last_use[key] < oldest]:
             del self._held[key]
 
 
+@dataclass(frozen=True)
 class _Finish:
-    """The one task of a group, on a worker: does the tasks that nobody else needs, writes the blocks that workers write, and gives the
-    others as they are."""
+    """The one task of a group, on a worker: computes, writes the blocks that workers write, and gives the others as they are."""
 
-    def __init__(self, tasks: Mapping[Key, Any], given: Sequence[Key], keys: Sequence[Key], remotes: list[list[Remote | None]]) -> None:
-        self._tasks, self._given, self._keys, self._remotes = tasks, given, keys, remotes
+    chain: Chain
+    remotes: list[list[Remote | None]]
 
     def __call__(self, given: Sequence[Any]) -> list[list[Any]]:
-        there = {key: (_Constant(value),) for key, value in zip(self._given, given, strict=True)}
-        values = dask.core.get({**self._tasks, **there}, list(self._keys))
+        values = self.chain(given)
         return [
-            [value if remote is None else remote(value) for remote in remotes] for value, remotes in zip(values, self._remotes, strict=True)
+            [value if remote is None else remote(value) for remote in remotes] for value, remotes in zip(values, self.remotes, strict=True)
         ]
-
-
-@dataclass(frozen=True)
-class _Constant:
-    """A task that has its value; dask would look for keys in a dictionary or a list."""
-
-    value: Any
-
-    def __call__(self) -> Any:
-        return self.value
 
 
 def _remotes(group: Group) -> list[list[Remote | None]]:

@@ -24,7 +24,8 @@ from pycroclass.readers.detector import H_TIMES_C
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec
 from pycroclass.writers.atomic import whole_or_nothing
-from pycroclass.writers.blocks import Hdf5Target, Job, Tally, store
+from pycroclass.writers.blocks import Hdf5Target, Tally, store
+from pycroclass.writers.work import Job
 
 PLACES: Final = {"image": "instrument_1/detector_1/data", "mask": "instrument_1/detector_1/mask", "label": "result_1/label"}
 """Where each dataset stands below ``entry_1``."""

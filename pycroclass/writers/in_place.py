@@ -232,12 +232,11 @@ class InPlaceTarget:
         is_there = isinstance(result, int)
         if not is_there:
             checked(self._name, np.dtype(self._dtype), region, result)
-        with self._tally.entered() as is_open:
-            if is_open:
-                checksum = result if is_there else self._file.write(self._name, region, result)
-                if self._journal is not None:
-                    self._journal.add(self._name, number, checksum)
-                self._tally.advance(self._name, None if is_there else result)
+        with self._tally.entered():
+            checksum = result if is_there else self._file.write(self._name, region, result)
+            if self._journal is not None:
+                self._journal.add(self._name, number, checksum)
+            self._tally.advance(self._name, None if is_there else result)
 
 
 def still_there(file: InPlace, outputs: Sequence[Output], blocks: Blocks, tally: Tally) -> dict[str, set[int]]:

@@ -27,7 +27,7 @@ from pycroclass.writers.atomic import (
     whole_or_nothing,
     whole_or_resumable,
 )
-from pycroclass.writers.blocks import Hdf5Target, Job, Progress, Tally, is_distributed, store
+from pycroclass.writers.blocks import Hdf5Target, Progress, Tally, is_distributed, store
 from pycroclass.writers.in_place import Ground, InPlace, lay_out, opened, still_there
 from pycroclass.writers.journal import Blocks, Journal, begin_journal, read_journal
 from pycroclass.writers.layout import COMPLETE, Output, Storage, book_keeping, place_beside, write_record
@@ -35,6 +35,7 @@ from pycroclass.writers.record import Sources
 from pycroclass.writers.run import Run, describe, differences, differences_to, is_result_of
 from pycroclass.writers.run import digest as digest_of
 from pycroclass.writers.shards import Shards, check_workers_see
+from pycroclass.writers.work import Job
 
 GROUP: Final = "Measurement_000/Channel_000"
 

@@ -12,12 +12,13 @@ import h5py
 import numpy as np
 import pytest
 import sidpy
+from dask._task_spec import DataNode
 from distributed import Client, LocalCluster
 
 from pycroclass.cluster import describe
 from pycroclass.writers import write
-from pycroclass.writers.blocks import Block, Group, Work
 from pycroclass.writers.cluster_pass import ClusterPass
+from pycroclass.writers.work import Block, Group, Work
 
 Make = Callable[..., sidpy.Dataset]
 
@@ -108,9 +109,7 @@ def test_blocks_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_workers_that_join_late_have_their_share() -> None:
     """Of the groups in flight, and of the shards."""
     blocks = [Block(SimpleNamespace(remote=lambda region: None), i, (slice(i, i + 1),), 64 << 20) for i in range(9)]  # type: ignore[arg-type]
-    work = Work(
-        {("a", i): i for i in range(9)}, {("a", i): set() for i in range(9)}, [Group((("a", i),), ((b,),)) for i, b in enumerate(blocks)]
-    )
+    work = Work({("a", i): DataNode(("a", i), i) for i in range(9)}, {}, [Group((("a", i),), ((b,),)) for i, b in enumerate(blocks)])
     threads: dict[str, int] = {}
     one_pass = ClusterPass(SimpleNamespace(nthreads=lambda: threads), work)
     assert (one_pass._window(), one_pass._preference(2)) == (2, {})

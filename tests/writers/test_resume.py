@@ -28,9 +28,9 @@ from pycroclass.errors import ParameterError, ReadError, WriteError
 from pycroclass.sid import unwrap
 from pycroclass.writers import Written, write
 from pycroclass.writers import journal as journal_module
-from pycroclass.writers.blocks import Job, Work
 from pycroclass.writers.journal import read_journal
 from pycroclass.writers.run import differences
+from pycroclass.writers.work import Job, Work
 
 TOTAL = sum(N_BLOCKS.values())
 
