@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,8 @@ def map_blocks(
         graph[(name, *block)] = (_call, shared, (array.name, *block), where, theirs)
     needed = [array, *companions.values()]
     layers = HighLevelGraph.merge(*(each.dask for each in needed))
-    layer = _BlocksLayer(graph, array.name)
+    source = array.dask.layers.get(array.name)
+    layer = _ReadingLayer(graph, source) if isinstance(source, SourceLayer) else MaterializedLayer(graph)
     return Blocks(name, HighLevelGraph({**layers.layers, name: layer}, {**layers.dependencies, name: {each.name for each in needed}}))
 
 
@@ -123,14 +124,18 @@ def _call(function: BlockTask, block: NDArray, starts: tuple[int, ...], companio
     return function(block, starts, dict(companions))
 
 
-class _BlocksLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not typed
-    """The tasks of `map_blocks`, each of which needs the block of one array."""
+class _ReadingLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not typed
+    """The tasks of `map_blocks` on an array that comes from a file: when dask culls the graph, each is to read its block itself."""
 
-    def __init__(self, graph: Mapping[Any, Any], needs: str) -> None:
+    def __init__(self, graph: Mapping[Any, Any], source: SourceLayer) -> None:
         super().__init__(graph)
-        self.needs = needs
+        self.source = source
 
-    def reading(self, source: SourceLayer) -> MaterializedLayer:
+    def cull(self, keys: set[Any], all_hlg_keys: Collection[Any]) -> Any:
+        """Those of the tasks that are wanted, and what they need."""
+        return self.reading().cull(keys, all_hlg_keys)
+
+    def reading(self) -> MaterializedLayer:
         """The same tasks, each of which reads its block itself."""
         tasks: dict[Any, Any] = {}
         for key, task in self.mapping.items():
@@ -138,7 +143,7 @@ class _BlocksLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not type
                 tasks[key] = task
             else:
                 _, shared, block, where, theirs = task
-                tasks[key] = (_read_and_call, shared, source.readings[block], where, theirs)
+                tasks[key] = (_read_and_call, shared, self.source.readings[block], where, theirs)
         return MaterializedLayer(tasks)
 
 
@@ -153,13 +158,15 @@ def fused(graph: HighLevelGraph) -> HighLevelGraph:
     """
     layers, dependencies = dict(graph.layers), dict(graph.dependencies)
     for name, layer in graph.layers.items():
-        if not isinstance(layer, _BlocksLayer):
+        if not isinstance(layer, _ReadingLayer):
             continue
-        source = graph.layers[layer.needs]
-        if isinstance(source, SourceLayer) and graph.dependents[layer.needs] == {name}:
-            layers[name] = layer.reading(source)
-            dependencies[name] = dependencies[name] - {layer.needs}
-            del layers[layer.needs], dependencies[layer.needs]
+        source = layer.source.name
+        if graph.dependents[source] == {name}:
+            layers[name] = layer.reading()
+            dependencies[name] = dependencies[name] - {source}
+            del layers[source], dependencies[source]
+        else:
+            layers[name] = MaterializedLayer(layer.mapping)
     return HighLevelGraph(layers, dependencies)
 
 

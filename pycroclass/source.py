@@ -99,7 +99,7 @@ class SourceLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not typed
     def __init__(self, source: Source, name: str, chunks: Chunks) -> None:
         starts = [np.cumsum((0, *sizes[:-1])).tolist() for sizes in chunks]
         narrowed = getattr(source.load, "narrowed", None)
-        self.source = source
+        self.source, self.name = source, name
         self.readings: dict[Any, Reading] = {}
         for block in np.ndindex(*(len(sizes) for sizes in chunks)):
             part = tuple(slice(starts[d][i], starts[d][i] + chunks[d][i]) for d, i in enumerate(block))

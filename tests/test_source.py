@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from dask.highlevelgraph import HighLevelGraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +61,15 @@ def frames(chunks: tuple[int, int] = (2, 3)) -> tuple[da.Array, Spec]:
 
 def computed(array: da.Array) -> npt.NDArray[Any]:
     """What the fused graph gives, put together from its blocks."""
-    graph = fused(array.dask)
+    return _from(fused(array.dask), array)
+
+
+def given_its_blocks(array: da.Array) -> npt.NDArray[Any]:
+    """What the graph gives as it is: the plain twin."""
+    return _from(array.dask, array)
+
+
+def _from(graph: HighLevelGraph, array: da.Array) -> npt.NDArray[Any]:
     blocks = dask.get(graph.to_dict(), array.__dask_keys__())
     return np.block(_nested(blocks)) if array.ndim else blocks
 
@@ -86,7 +95,9 @@ PIPELINES: list[Composable] = [
 def test_reading_in_the_task_changes_no_bit(pipeline: Composable, chunks: tuple[int, int], batch: int) -> None:
     array, spec = frames(chunks)
     plain, _ = run(pipeline, array, spec, Execution(device="cpu", batch_bytes=batch))[""]
-    assert np.array_equal(computed(plain), plain.compute(scheduler="sync"), equal_nan=True)
+    twin = given_its_blocks(plain)
+    assert np.array_equal(computed(plain), twin, equal_nan=True)
+    assert np.array_equal(plain.compute(scheduler="sync"), twin, equal_nan=True)
 
 
 @dataclass(frozen=True)
@@ -114,12 +125,13 @@ def test_a_window_of_a_block_in_memory_gives_the_bits_of_one_that_is_read(dtype:
     assert np.array_equal(stage(values, NO_ITEMS)[""], read[""])
 
 
-def test_only_what_the_crop_takes_is_read_and_in_batches() -> None:
+@pytest.mark.parametrize("compute", [computed, lambda lazy: lazy.compute(scheduler="sync")], ids=["ours", "dask"])
+def test_only_what_the_crop_takes_is_read_and_in_batches(compute: Callable[[da.Array], object]) -> None:
     array, spec = frames((5, 3))
     execution = Execution(device="cpu", batch_bytes=4 * 8 * 8 * 3)  # three items: one run of frames
     lazy, _ = run(Crop(8) | Log1p(), array, spec, execution)[""]
     READ.clear()
-    computed(lazy)
+    compute(lazy)
     window = (slice(8, 16), slice(9, 17))
     assert [part[2:] for part in READ] == [window] * 5
     assert [part[0] for part in READ] == [slice(i, i + 1) for i in range(5)]
@@ -133,6 +145,15 @@ def test_a_block_that_two_need_is_read_once() -> None:
     whole = computed(both)
     assert len(READ) == 1  # all of it is one block of the size that is wanted
     assert np.array_equal(whole, both.compute(scheduler="sync"))
+
+
+def test_a_part_of_a_result_reads_that_part() -> None:
+    array, spec = frames((1, 3))
+    lazy, _ = run(Log1p(), array, spec, Execution(block_bytes=24 * 26 * 2 * 3))[""]
+    READ.clear()
+    part = lazy[3:4].compute(scheduler="sync")
+    assert [read[0] for read in READ] == [slice(3, 4)]
+    assert np.array_equal(part, given_its_blocks(lazy)[3:4])
 
 
 def test_other_blocks_are_planned_not_rechunked() -> None:
