@@ -19,17 +19,20 @@ def groups(*, quick: bool) -> Iterator[Group]:
     for storage in ("none", "gzip-4 + shuffle") if quick else STORAGES:
         yield _group("hit network", storage, _all_ways if storage == "gzip-4 + shuffle" else _with_our_network)
     if not quick:
+        yield _group("hit network", "none", _with_our_network, ", a longer run", times=4)
+    if not quick:
         for name in ("ResNet-18", "U-Net"):
             yield _group(name, "none", _all_ways)
             yield _group(name, "none", _in_bfloat16, ", bfloat16")
 
 
-def _group(name: str, storage: str, cases: Callable[[dict[str, Any]], Iterator[Case]], remark: str = "") -> Group:
+def _group(name: str, storage: str, cases: Callable[[dict[str, Any]], Iterator[Case]], remark: str = "", *, times: int = 1) -> Group:
     net = NETS[name]
     make_bundle(name)
-    common = {"path": str(net.frames(net.n, storage)), "name": name, "n": net.n}
+    n = times * net.n
+    common = {"path": str(net.frames(n, storage)), "name": name, "n": n}
     title = f"{name}, {'uncompressed' if storage == 'none' else storage}{remark}"
-    return Group(title, net.n, "image", tuple(cases(common)), tolerance=_TOLERANCE)
+    return Group(title, n, "image", tuple(cases(common)), tolerance=_TOLERANCE)
 
 
 def _resident(common: dict[str, Any]) -> Iterator[Case]:
