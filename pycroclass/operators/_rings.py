@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import Geometry
 from pycroclass.operator import Operator, set_field
 from pycroclass.spec import Domain, Spec
+
+_TILE_BYTES: Final = 4 << 20
+"""Of float64, which stays in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,27 @@ class Rings:
         flat = block.flatten(2).flatten(0, 1)
         flat = torch.nn.functional.pad(flat, (0, 1), value=torch.nan)
         return flat.index_select(1, self.members.flatten()).reshape(*block.shape[:2], *self.members.shape)
+
+    def mean(self, block: torch.Tensor) -> torch.Tensor:
+        """Mean of each ring ``(batch, channel, ring)`` in float64; pixels that are NaN do not count, a ring without others gives NaN."""
+        if block.device.type != "cpu":  # where the order of additions is anybody's
+            return self.collect(block).nanmean(-1, dtype=torch.float64)
+        images = block.flatten(2).flatten(0, 1)
+        parts = torch.split(images, max(1, _TILE_BYTES // (8 * images.shape[1])))
+        return torch.cat([self._mean(part.double()) for part in parts]).reshape(*block.shape[:2], len(self.members))
+
+    def _mean(self, images: torch.Tensor) -> torch.Tensor:
+        sums, n = self._sums(images), (self.members < self.ring.numel()).sum(1)
+        if sums.isnan().any():
+            is_nan = images.isnan()
+            sums, n = self._sums(images.masked_fill(is_nan, 0)), self._sums(is_nan.logical_not().double())
+        return sums / n
+
+    def _sums(self, images: torch.Tensor) -> torch.Tensor:
+        """Of the good pixels of each ring, ``(image, ring)``, added in the order of the pixels."""
+        n_rings = len(self.members)
+        ring = self.ring.where(self.good, n_rings).flatten()
+        return images.new_zeros(len(images), n_rings + 1).index_add_(1, ring, images)[:, :-1]
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """One value for each ring ``(batch, channel, ring)`` as an image ``(batch, channel, y, x)``, NaN beyond the last ring."""

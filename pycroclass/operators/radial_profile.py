@@ -73,15 +73,13 @@ class RadialProfile(_RadialOperator):
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         block = floating(block)
-        collected = self.rings(block).collect(block)
-        match self.statistic:
-            case "mean":
-                return collected.nanmean(-1, dtype=torch.float64).to(block.dtype)
-            case "median":
-                return ring_median(collected)
-            case "sd":
-                wide = collected.double()
-                return (wide - wide.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt().to(block.dtype)
+        rings = self.rings(block)
+        if self.statistic == "median":
+            return ring_median(rings.collect(block))
+        mean = rings.mean(block)
+        if self.statistic == "sd":
+            mean = rings.mean((block - rings.spread(mean)).square()).sqrt()
+        return mean.to(block.dtype)
 
 
 def _radial_axis(spec: Spec, geometry: Geometry, n_rings: int) -> Axis:

@@ -48,6 +48,7 @@ class SumMask(Operator):
     """
 
     domain: ClassVar[Domain] = Domain.ITEM
+    takes_any_dtype: ClassVar[bool] = True
 
     mask: ArrayValue
 
@@ -88,6 +89,7 @@ class VirtualDetector(Operator):
     """
 
     domain: ClassVar[Domain] = Domain.ITEM
+    takes_any_dtype: ClassVar[bool] = True
 
     masks: tuple[ArrayValue, ...]
 
@@ -117,7 +119,6 @@ def _weights(mask: npt.ArrayLike | ArrayValue) -> ArrayValue:
 
 def _weighted_sums(block: torch.Tensor, masks: tuple[ArrayValue, ...]) -> torch.Tensor:
     """Shape ``(batch, mask)``: products of a few items at a time, which stay in the cache, with the weights of all masks."""
-    block = floating(block)
     part, weights = _matrix(masks, block.shape[1:], block.device)
     values = block.flatten(1)[:, part]
     wide = torch.promote_types(values.dtype, torch.float64)
@@ -127,7 +128,7 @@ def _weighted_sums(block: torch.Tensor, masks: tuple[ArrayValue, ...]) -> torch.
     unclear = ~torch.isfinite(sums).all(1)  # a weight of 0 times NaN or inf is NaN
     if unclear.any():
         sums[unclear] = _only_weighted(values[unclear].to(wide), weights)
-    return sums.to(block.dtype)
+    return sums.to(floating(block[:0]).dtype)
 
 
 def _only_weighted(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
