@@ -16,15 +16,14 @@ from pycroclass.stratified import held_out
 
 Losses = Callable[[], list[float]]
 _CLASSES = ("a", "b", "c")
-_RATE = 1e-3
 _SEED = 0
 
 
-def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int) -> Losses:
+def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int, rate: float) -> Losses:
     """`NetworkClassifier`, given the tensors."""
     items, labels = _items(shape, n)
     settings = pc.NetworkClassifier(
-        architecture, labels=labels.numpy(), classes=_CLASSES, epochs=epochs, batch_size=batch, learning_rate=_RATE, seed=_SEED
+        architecture, labels=labels.numpy(), classes=_CLASSES, epochs=epochs, batch_size=batch, learning_rate=rate, seed=_SEED
     )
     spec = pc.Spec(tuple(pc.Axis(f"axis_{i}", size) for i, size in enumerate(shape)), np.dtype(np.float32))
 
@@ -34,7 +33,7 @@ def ours(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
     return work
 
 
-def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int, fused: bool) -> Losses:
+def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: int, rate: float, fused: bool) -> Losses:
     """Forward, backward, step; after each epoch the validation."""
     items, labels = _items(shape, n)
     standardises = len(shape) == 3 and shape[0] == 3  # the deep networks, which do not do it themselves
@@ -49,9 +48,12 @@ def bare(architecture: str, shape: Sequence[int], n: int, batch: int, epochs: in
             x = items
         torch.manual_seed(_SEED)
         module = architecture_of(architecture).build({"n_classes": len(_CLASSES), **size})
-        optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE, fused=fused or None)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
         counts = torch.bincount(labels[training])
+        with torch.no_grad():  # the last layer begins with the frequencies of the classes, as ours does
+            last = module.get_submodule(module.depth_groups()[-1][-1])
+            last.bias += (counts / counts.min()).log()
+        optimizer = torch.optim.AdamW(module.parameters(), lr=rate, fused=fused or None)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
         weight = counts.sum() / (len(counts) * counts)
         losses = []
         for epoch in range(epochs):

@@ -147,6 +147,10 @@ class Work:
         graph: dict[Key, Any] = _merged([job.array for job in jobs], list(blocks)).to_dict()
         futures = {key: task for key, task in graph.items() if isinstance(task, distributed.Future)}
         tasks = convert_legacy_graph({key: task for key, task in graph.items() if key not in futures}, all_keys=set(graph))
+        wanted = set(
+            cls(tasks, futures, ()).walk(list(blocks))
+        )  # dask keeps a layer whole where by chance it has as many tasks as are wanted
+        tasks = {key: task for key, task in tasks.items() if key in wanted}
         return cls(tasks, futures, _groups(blocks, tasks))
 
     def needs(self, key: Key) -> Iterable[Key]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import dask
+import dask.array as da
 import h5py
 import numpy as np
 import pytest
@@ -542,3 +543,12 @@ def test_outputs_of_one_stage_are_one_group_and_a_source_is_an_output_too(tmp_pa
     with h5py.File(path) as file:
         for name, array in arrays.items():
             np.testing.assert_array_equal(file[f"Measurement_000/Channel_000/{name}/{name}"][()], array.compute())
+
+
+def test_tasks_that_only_finished_blocks_need_are_left_out() -> None:
+    """Also where as many blocks are wanted in all as one array has."""
+    x, y = (da.full((8, 4), value, chunks=2).sum(1) for value in (1.0, 2.0))
+    work = Work.of([Job(x, cast(Any, None), done={0, 1}), Job(y, cast(Any, None), done={0, 1})])
+    wanted = {(array.name, i) for array in (x, y) for i in (2, 3)}
+    assert {key for key in work.tasks if key[0] in (x.name, y.name)} == wanted
+    assert {key for group in work.groups for key in work.chain(group).keys} == wanted
