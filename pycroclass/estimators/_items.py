@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import index
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 
 from pycroclass.errors import AxisError, DataError, ParameterError
-from pycroclass.spec import Axis, AxisKind, Spec
+from pycroclass.operators._stack import stack_axis as stack_axis
+from pycroclass.operators._stack import stack_spec as stack_spec
+from pycroclass.spec import Spec
 
 
 def as_rows(block: torch.Tensor) -> torch.Tensor:
@@ -72,13 +75,19 @@ def positive(name: str, value: Any) -> int:
     return number
 
 
-def stack_axis(name: str, size: int, item: tuple[Axis, ...], first: int) -> Axis:
-    """The axis that counts several arrays shaped like one item, of a kind that lets sidpy plot them: a stack of images or of spectra."""
-    plane = sum(axis.kind in (AxisKind.SPATIAL, AxisKind.RECIPROCAL) for axis in item)
-    kind = AxisKind.TEMPORAL if plane == 2 else AxisKind.CHANNEL
-    return Axis(name, size, kind=kind, quantity=name, offset=first)
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that NumPy's and scikit-learn's random numbers do not take.
+
+    Raises
+    ------
+    ParameterError
+        If it is no whole number from 0 to 2**32 - 1.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ParameterError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
 
 
-def stack_spec(axis: Axis, item: tuple[Axis, ...], title: str) -> Spec:
-    """What float32 arrays shaped like one item are, stacked along ``axis``."""
-    return Spec((axis, *item), np.dtype(np.float32), title=title)
+def label_spec(spec: Spec, n_clusters: int) -> Spec:
+    """What the number of a cluster is, for items of ``spec``."""
+    names = tuple(f"cluster {i}" for i in range(n_clusters))
+    return replace(spec, axes=(), dtype=np.dtype(np.int32), quantity="label", units="generic", title="label", geometry=None, classes=names)
