@@ -3,9 +3,12 @@ from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
 from .augmentation import Augmentation
 from .bundle import Bundle
+from .endmember_number import VirtualDimension, virtual_dimension
 from .errors import PycroclassError
 from .estimators import (
+    NFINDR,
     PCA,
+    VCA,
     Balance,
     DefectMask,
     KMeans,
@@ -22,6 +25,9 @@ from .geometry import Geometry
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
+    FCLS,
+    NNLS,
+    UCLS,
     Anscombe,
     Argmax,
     Bin,
@@ -73,7 +79,12 @@ from .transfer import Normalisation, Pretrained, pretrained
 from .writers import append, pack, write
 
 __all__ = [
+    "FCLS",
+    "NFINDR",
+    "NNLS",
     "PCA",
+    "UCLS",
+    "VCA",
     "Anscombe",
     "Argmax",
     "ArrayValue",
@@ -142,6 +153,7 @@ __all__ = [
     "TrainingRecipe",
     "Transfer",
     "VirtualDetector",
+    "VirtualDimension",
     "ZScore",
     "append",
     "check_leakage",
@@ -165,5 +177,6 @@ __all__ = [
     "split_as_given",
     "take",
     "train",
+    "virtual_dimension",
     "write",
 ]

@@ -54,6 +54,7 @@ DATA: Final = {
 """Values and spec by name; items are not always last, and there are channels, float64 and complex values among them."""
 
 RISING: Final = np.sort(np.random.default_rng(1).random((3, 6)), axis=1)
+MEMBERS: Final = np.random.default_rng(2).random((3, 15)) * 40
 SPOTS: Final = RNG.random((11, 14)) < 0.15
 
 
@@ -101,6 +102,7 @@ CASES: Final = [
     Case(pc.Clip(15, 25), "frames"),
     Case(pc.Crop((5, 7)), "colours"),
     Case(pc.Crop(6, centre="beam"), "frames"),
+    Case(pc.FCLS(MEMBERS), "spectra"),
     Case(pc.Flatfield(RNG.random((11, 14)) + 0.5, dark=np.ones((11, 14))), "frames"),
     Case(pc.GaussianBlur(1.0), "frames"),
     Case(pc.GaussianBlur(3.0), "colours"),
@@ -113,6 +115,8 @@ CASES: Final = [
     Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
     Case(pc.Median(3), "frames"),
     Case(pc.Median(5), "colours"),
+    Case(pc.NNLS(MEMBERS), "spectra"),
+    Case(pc.NNLS(np.random.default_rng(3).random((4, 9, 8))), "diffraction"),
     Case(pc.Network("resnet_spectrum", SPECTRUM_RESNET, seeded(SpectrumResNet, **SPECTRUM_RESNET)), "spectra"),
     Case(pc.Pad(width=2, fill=1), "colours"),
     Case(pc.PercentileNormalize(), "frames"),
@@ -136,6 +140,7 @@ CASES: Final = [
     Case(pc.SureClass((0.3, 0.5, 0.2)), "answers"),
     Case(pc.TemperatureScale(1.7), "answers"),
     Case(pc.Threshold(20), "frames"),
+    Case(pc.UCLS(MEMBERS), "spectra"),
     Case(pc.VirtualDetector(RNG.random((2, 15))), "spectra"),
     Case(pc.VirtualDetector([SPOTS, ~SPOTS]), "colours"),
     Case(pc.ZScore(), "spectra"),

@@ -20,7 +20,7 @@ LAYERS = [
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
-    {"api", "simulate", "splitting", "leakage"},
+    {"api", "simulate", "splitting", "leakage", "endmember_number"},
     {"training", "replay", "recipe", "pictures", "evaluation"},
     {"earlier", "class_counts", "reporting"},
     {"batch"},

@@ -2,6 +2,7 @@
 
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.estimators.defects import DefectMask
+from pycroclass.estimators.endmembers import NFINDR, VCA
 from pycroclass.estimators.kmeans import KMeans, NearestCentre
 from pycroclass.estimators.pca import PCA
 from pycroclass.estimators.projection import Project, Reconstruct
@@ -10,7 +11,9 @@ from pycroclass.estimators.session import Progress, Session
 from pycroclass.estimators.settings import Balance, Optimisation, Transfer
 
 __all__ = [
+    "NFINDR",
     "PCA",
+    "VCA",
     "Balance",
     "DefectMask",
     "KMeans",

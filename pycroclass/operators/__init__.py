@@ -1,5 +1,6 @@
 """Everything that maps blocks of items to blocks of items; one idea per module."""
 
+from pycroclass.operators.abundances import FCLS, NNLS, UCLS
 from pycroclass.operators.background import RadialMedian, SubtractBackground
 from pycroclass.operators.bin import Bin
 from pycroclass.operators.calibrate import IsotonicScale, TemperatureScale
@@ -24,6 +25,9 @@ from pycroclass.operators.sobel import Sobel
 from pycroclass.operators.sum_mask import SumMask, VirtualDetector
 
 __all__ = [
+    "FCLS",
+    "NNLS",
+    "UCLS",
     "Anscombe",
     "Argmax",
     "Bin",
