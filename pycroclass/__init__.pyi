@@ -3,19 +3,26 @@ from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
 from .augmentation import Augmentation
 from .bundle import Bundle
+from .cluster_count import ClusterCount, cluster_count
+from .cluster_pictures import cluster_page
 from .endmember_number import VirtualDimension, virtual_dimension
 from .errors import PycroclassError
 from .estimators import (
+    HDBSCAN,
     NFINDR,
     PCA,
     VCA,
+    Agglomerative,
     Balance,
     DefectMask,
+    GaussianMixture,
     KMeans,
+    MiniBatchKMeans,
     NetworkClassifier,
     Optimisation,
     PercentileScale,
     Session,
+    SphericalKMeans,
     StandardizeData,
     StandardizeFeatures,
     Transfer,
@@ -41,6 +48,7 @@ from .operators import (
     GradCAM,
     IsotonicScale,
     Log1p,
+    Majority,
     MaskPixels,
     Median,
     Network,
@@ -60,6 +68,7 @@ from .operators import (
     SureClass,
     TemperatureScale,
     Threshold,
+    UnitLength,
     VirtualDetector,
     ZScore,
 )
@@ -79,6 +88,16 @@ from .transfer import Normalisation, Pretrained, pretrained
 from .writers import append, pack, write
 
 __all__ = [
+    "Agglomerative",
+    "ClusterCount",
+    "GaussianMixture",
+    "HDBSCAN",
+    "Majority",
+    "MiniBatchKMeans",
+    "SphericalKMeans",
+    "UnitLength",
+    "cluster_count",
+    "cluster_page",
     "FCLS",
     "NFINDR",
     "NNLS",

@@ -111,6 +111,8 @@ CASES: Final = [
     Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
     Case(pc.IsotonicScale(RISING**0.5, RISING), "answers"),
     Case(pc.Log1p(), "spectra"),
+    Case(pc.Majority(3), "frames"),
+    Case(pc.Majority(5), "colours"),
     Case(pc.MaskPixels(SPOTS), "frames"),
     Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
     Case(pc.Median(3), "frames"),
@@ -143,5 +145,7 @@ CASES: Final = [
     Case(pc.UCLS(MEMBERS), "spectra"),
     Case(pc.VirtualDetector(RNG.random((2, 15))), "spectra"),
     Case(pc.VirtualDetector([SPOTS, ~SPOTS]), "colours"),
+    Case(pc.UnitLength(), "spectra"),
+    Case(pc.UnitLength(), "colours"),
     Case(pc.ZScore(), "spectra"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,10 +98,18 @@ class Course:
     n_iterations: npt.NDArray[np.int64]
 
 
-def lloyd(data: Data, origin: torch.Tensor, start: FloatArray, *, max_iterations: int, least_shift: float) -> Course:
+def lloyd(
+    data: Data,
+    origin: torch.Tensor,
+    start: FloatArray,
+    *,
+    max_iterations: int,
+    least_shift: float,
+    settled: Callable[[FloatArray], FloatArray] = lambda means: means,
+) -> Course:
     """Move each centre to the mean of its items until nothing moves, or the squared shifts of a run sum to ``least_shift`` or less.
 
-    Runs that are done take no part in further passes.
+    Runs that are done take no part in further passes. ``settled`` moves the means of a run to where centres may lie.
     """
     centres = start.copy()
     n_iterations = np.zeros(len(centres), np.int64)
@@ -108,7 +117,7 @@ def lloyd(data: Data, origin: torch.Tensor, start: FloatArray, *, max_iterations
     for _ in range(max_iterations):
         counts, sums, _ = (part.numpy() for part in data.reduce(Assignment(origin, torch.from_numpy(centres[moving]))))
         for counts_of_run, sums_of_run, run in zip(counts, sums, moving, strict=True):
-            new = _means(data, origin, centres[run], counts_of_run.copy(), sums_of_run.copy())
+            new = settled(_means(data, origin, centres[run], counts_of_run.copy(), sums_of_run.copy()))
             shift = float(np.square(new - centres[run]).sum())
             centres[run] = new
             n_iterations[run] += 1

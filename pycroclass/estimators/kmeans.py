@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import ClassVar, Final
 
 import numpy as np
@@ -12,11 +13,23 @@ import torch
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import DataError, ParameterError
-from pycroclass.estimators._items import as_rows, check_finite, check_item, check_real, positive, stack_axis, stack_spec
+from pycroclass.estimators._items import (
+    as_rows,
+    check_finite,
+    check_item,
+    check_real,
+    check_seed,
+    label_spec,
+    positive,
+    stack_axis,
+    stack_spec,
+)
 from pycroclass.estimators._lloyd import Assignment, labels_of, lloyd
 from pycroclass.estimators._moments import Moments
+from pycroclass.estimators._order import by_size
 from pycroclass.estimators._seeding import chosen, clustered, parallel_candidates
-from pycroclass.operator import Operator, set_field
+from pycroclass.estimators.centre_confidence import CentreConfidence
+from pycroclass.operator import Composable, Operator, set_field
 from pycroclass.operators._tensor import as_tensor
 from pycroclass.reduction import Data, Estimator
 from pycroclass.spec import Axis, Domain, Spec
@@ -80,6 +93,11 @@ class NearestCentre(Operator):
         """Number of centres."""
         return self.centres.shape[0]
 
+    @property
+    def confidence(self) -> Composable:
+        """The operator that tells how sure each label is; ``project | nearest.confidence`` gives a map of it beside the labels."""
+        return CentreConfidence(self.centres, self.item, axes=self.axes)
+
     def described_centres(self) -> tuple[npt.NDArray[np.float32], Spec]:
         """The centres, shape (n_clusters, *core), float32, and what they are: a stack of spectra or images to plot."""
         axis = stack_axis("cluster", self.n_clusters, self.item, first=0)
@@ -87,10 +105,7 @@ class NearestCentre(Operator):
 
     def output(self, spec: Spec) -> Spec:
         check_item(spec, self.centres.shape[1:], "NearestCentre")
-        names = tuple(f"cluster {i}" for i in range(self.n_clusters))
-        return replace(
-            spec, axes=(), dtype=np.dtype(np.int32), quantity="label", units="generic", title="label", geometry=None, classes=names
-        )
+        return label_spec(spec, self.n_clusters)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         rows = as_rows(block)
@@ -101,7 +116,88 @@ class NearestCentre(Operator):
 
 
 @dataclass(frozen=True)
-class KMeans(Estimator):
+class CentreEstimator(Estimator):
+    """Finds centres by Lloyd's iteration; the parameters are those of `KMeans`."""
+
+    n_clusters: int
+    _: KW_ONLY
+    seed: int = 0
+    n_init: int = 10
+    max_iterations: int = 300
+    tolerance: float = 1e-4
+    init: str | ArrayValue = "k-means++"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("n_clusters", "n_init", "max_iterations"):
+            set_field(self, name, positive(name, getattr(self, name)))
+        check_seed(self.seed)
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise ParameterError(f"tolerance must be zero or a positive number, got {self.tolerance!r}")
+        if isinstance(self.init, str):
+            if self.init not in _SEEDINGS:
+                raise ParameterError(f"init must be one of {_SEEDINGS} or an array of centres, got {self.init!r}")
+            return
+        given = ArrayValue(self.init)
+        if given.shape[:1] != (self.n_clusters,) or not np.isfinite(given.values).all():
+            raise ParameterError(f"init must hold {self.n_clusters} finite centres, got {given!r}")
+        set_field(self, "init", given)
+
+    def settled(self, centres: FloatArray, origin: FloatArray) -> FloatArray:
+        """Where centres ``(..., feature)``, relative to ``origin``, go after each step; here they stay."""
+        return centres
+
+    def nearest(self, data: Data, spec: Spec) -> NearestCentre:
+        """The centres of the clusters of all items."""
+        check_real(spec)
+        if self.n_clusters > data.n_items:
+            raise ParameterError(f"n_clusters={self.n_clusters} is more than the {data.n_items} items there are")
+        n, mean, squares = data.reduce(Moments())
+        check_finite(spec, mean, squares)
+        least_shift = self.tolerance * float(squares.mean() / n)
+        origin = mean.numpy()
+        settled = partial(self.settled, origin=origin)
+        start = settled(self._start(data, spec, mean))
+        course = lloyd(data, mean, start, max_iterations=self.max_iterations, least_shift=least_shift, settled=settled)
+        counts, _, inertia = (part.numpy() for part in data.reduce(Assignment(mean, torch.from_numpy(course.centres))))
+        best = int(inertia.argmin())
+        centres, sizes = course.centres[best] + origin, counts[best]
+        self._check_enough(spec, int(np.count_nonzero(sizes)))
+        order = np.arange(self.n_clusters) if isinstance(self.init, ArrayValue) else by_size(sizes, centres)
+        return NearestCentre(
+            ArrayValue(centres[order].reshape(-1, *spec.shape)),
+            float(inertia[best]),
+            int(course.n_iterations[best]),
+            spec.axes,
+            axes=self.axes,
+        )
+
+    def _start(self, data: Data, spec: Spec, mean: torch.Tensor) -> FloatArray:
+        """Centres relative to the mean, shape (run, cluster, feature)."""
+        if isinstance(self.init, ArrayValue):
+            if self.init.shape[1:] != spec.shape:
+                raise ParameterError(f"init must hold centres of shape {spec.shape}, got {self.init.shape[1:]}")
+            given = self.init.values.reshape(1, self.n_clusters, -1)
+            return np.asarray(given - mean.numpy(), np.float64)
+        if self.init == "k-means||":
+            candidates, weights = parallel_candidates(data, mean, self.n_clusters, self.seed)
+            self._check_enough(spec, len(candidates))
+            return chosen(candidates, weights, self.n_clusters, self.n_init, seed=self.seed)
+        sample = data.sample(max(_SAMPLED_PER_CLUSTER * self.n_clusters, _SAMPLE_VALUES // len(mean)), self.seed)
+        self._check_enough(spec, len(sample))
+        rows = sample.reshape(len(sample), -1)
+        starts = clustered(rows, self.n_clusters, self.n_init, seed=self.seed, max_iterations=self.max_iterations, tolerance=self.tolerance)
+        return np.asarray(starts - mean.numpy(), np.float64)
+
+    def _check_enough(self, spec: Spec, n_different: int) -> None:
+        if n_different < self.n_clusters:
+            raise DataError(
+                f"{spec.title!r} has fewer different items than n_clusters={self.n_clusters}: found {n_different}. Ask for fewer clusters."
+            )
+
+
+@dataclass(frozen=True)
+class KMeans(CentreEstimator):
     """Clusters whose items are nearer to the mean of their own than to that of any other (Lloyd, IEEE Trans. Inf. Theory 28, 129, 1982).
 
     All restarts share each pass over the data, and end as in scikit-learn: when nothing moves any more, or the squared shifts of the
@@ -135,79 +231,6 @@ class KMeans(Estimator):
     >>> labels = model(dataset)  # doctest: +SKIP
     """
 
-    n_clusters: int
-    _: KW_ONLY
-    seed: int = 0
-    n_init: int = 10
-    max_iterations: int = 300
-    tolerance: float = 1e-4
-    init: str | ArrayValue = "k-means++"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("n_clusters", "n_init", "max_iterations"):
-            set_field(self, name, positive(name, getattr(self, name)))
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise ParameterError(f"seed must be a whole number from 0 to 2**32 - 1, got {self.seed!r}")
-        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
-            raise ParameterError(f"tolerance must be zero or a positive number, got {self.tolerance!r}")
-        if isinstance(self.init, str):
-            if self.init not in _SEEDINGS:
-                raise ParameterError(f"init must be one of {_SEEDINGS} or an array of centres, got {self.init!r}")
-            return
-        given = ArrayValue(self.init)
-        if given.shape[:1] != (self.n_clusters,) or not np.isfinite(given.values).all():
-            raise ParameterError(f"init must hold {self.n_clusters} finite centres, got {given!r}")
-        set_field(self, "init", given)
-
     def fit(self, data: Data, spec: Spec) -> NearestCentre:
         """The centres of the clusters of all items."""
-        check_real(spec)
-        if self.n_clusters > data.n_items:
-            raise ParameterError(f"n_clusters={self.n_clusters} is more than the {data.n_items} items there are")
-        n, mean, squares = data.reduce(Moments())
-        check_finite(spec, mean, squares)
-        least_shift = self.tolerance * float(squares.mean() / n)
-        start = self._start(data, spec, mean)
-        course = lloyd(data, mean, start, max_iterations=self.max_iterations, least_shift=least_shift)
-        counts, _, inertia = (part.numpy() for part in data.reduce(Assignment(mean, torch.from_numpy(course.centres))))
-        best = int(inertia.argmin())
-        centres, sizes = course.centres[best] + mean.numpy(), counts[best]
-        self._check_enough(spec, int(np.count_nonzero(sizes)))
-        order = self._order(centres, sizes)
-        return NearestCentre(
-            ArrayValue(centres[order].reshape(-1, *spec.shape)),
-            float(inertia[best]),
-            int(course.n_iterations[best]),
-            spec.axes,
-            axes=self.axes,
-        )
-
-    def _start(self, data: Data, spec: Spec, mean: torch.Tensor) -> FloatArray:
-        """Centres relative to the mean, shape (run, cluster, feature)."""
-        if isinstance(self.init, ArrayValue):
-            if self.init.shape[1:] != spec.shape:
-                raise ParameterError(f"init must hold centres of shape {spec.shape}, got {self.init.shape[1:]}")
-            given = self.init.values.reshape(1, self.n_clusters, -1)
-            return np.asarray(given - mean.numpy(), np.float64)
-        if self.init == "k-means||":
-            candidates, weights = parallel_candidates(data, mean, self.n_clusters, self.seed)
-            self._check_enough(spec, len(candidates))
-            return chosen(candidates, weights, self.n_clusters, self.n_init, seed=self.seed)
-        sample = data.sample(max(_SAMPLED_PER_CLUSTER * self.n_clusters, _SAMPLE_VALUES // len(mean)), self.seed)
-        self._check_enough(spec, len(sample))
-        rows = sample.reshape(len(sample), -1)
-        starts = clustered(rows, self.n_clusters, self.n_init, seed=self.seed, max_iterations=self.max_iterations, tolerance=self.tolerance)
-        return np.asarray(starts - mean.numpy(), np.float64)
-
-    def _check_enough(self, spec: Spec, n_different: int) -> None:
-        if n_different < self.n_clusters:
-            raise DataError(
-                f"{spec.title!r} has fewer different items than n_clusters={self.n_clusters}: found {n_different}. Ask for fewer clusters."
-            )
-
-    def _order(self, centres: FloatArray, sizes: FloatArray) -> npt.NDArray[np.intp]:
-        """The clusters from the largest to the smallest, equal ones by their centres; as given if they were given."""
-        if isinstance(self.init, ArrayValue):
-            return np.arange(self.n_clusters)
-        return np.lexsort((*centres.T[::-1], -sizes))
+        return self.nearest(data, spec)

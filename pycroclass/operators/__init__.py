@@ -11,10 +11,11 @@ from pycroclass.operators.detector import Flatfield, SubtractDark
 from pycroclass.operators.gaussian_blur import GaussianBlur
 from pycroclass.operators.grad_cam import GradCAM
 from pycroclass.operators.label import Argmax, Threshold
+from pycroclass.operators.majority import Majority
 from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
 from pycroclass.operators.network import Classify, Network
-from pycroclass.operators.normalize import PercentileNormalize, ZScore
+from pycroclass.operators.normalize import PercentileNormalize, UnitLength, ZScore
 from pycroclass.operators.pointwise import Anscombe, Clip, Log1p, Sqrt
 from pycroclass.operators.power_spectrum import PowerSpectrum
 from pycroclass.operators.radial_profile import RadialProfile
@@ -25,6 +26,8 @@ from pycroclass.operators.sobel import Sobel
 from pycroclass.operators.sum_mask import SumMask, VirtualDetector
 
 __all__ = [
+    "Majority",
+    "UnitLength",
     "FCLS",
     "NNLS",
     "UCLS",

@@ -96,6 +96,31 @@ class PercentileNormalize(_PerItem):
         return ((values - low) / torch.where(spread == 0, 1, spread)).reshape(block.shape)
 
 
+@dataclass(frozen=True)
+class UnitLength(_PerItem):
+    """``x / |x|`` of each item, ``|x|`` the root of its sum of squares: then distances tell angles, ``|a - b|² = 2 - 2 cos``.
+
+    ``(length,)`` or ``(channel, y, x)`` keeps its shape. An item of zeros stays so; an item that holds NaN or inf becomes NaN.
+
+    Raises
+    ------
+    AxisError
+        If the data are complex.
+
+    Examples
+    --------
+    >>> UnitLength().transform(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+
+    def transform(self, block: torch.Tensor) -> torch.Tensor:
+        values = floating(block)
+        length = values.double().square().sum(tuple(range(1, block.ndim)), keepdim=True).sqrt()
+        is_finite = torch.isfinite(length)
+        scaled = values / torch.where(length == 0, 1, length).to(values.dtype)
+        return scaled.where(is_finite, torch.nan)
+
+
 def _centred(values: torch.Tensor) -> torch.Tensor:
     dims = tuple(range(1, values.ndim))
     return values - values.mean(dims, keepdim=True, dtype=torch.float64).to(values.dtype)

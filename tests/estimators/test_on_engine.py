@@ -5,10 +5,21 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 from plain_data import PlainData, image_spec, run_plain, spectra_spec
 
 from pycroclass.engine import run
-from pycroclass.estimators import PCA, DefectMask, KMeans, PercentileScale, StandardizeFeatures
+from pycroclass.estimators import (
+    PCA,
+    Agglomerative,
+    DefectMask,
+    GaussianMixture,
+    KMeans,
+    MiniBatchKMeans,
+    PercentileScale,
+    SphericalKMeans,
+    StandardizeFeatures,
+)
 from pycroclass.operator import Operator
 from pycroclass.passes import Passes
 from pycroclass.reduction import Estimator
@@ -24,7 +35,19 @@ def data_cube() -> tuple[np.ndarray, Spec]:
 
 
 @pytest.mark.parametrize("chunks", [(17, 13, 29), (5, 4, 29), (3, 13, 10)])
-@pytest.mark.parametrize("estimator", [PCA(3), KMeans(4), KMeans(4, init="k-means||"), StandardizeFeatures(), PercentileScale(2, 90)])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        PCA(3),
+        KMeans(4),
+        KMeans(4, init="k-means||"),
+        SphericalKMeans(4),
+        MiniBatchKMeans(4, sample_size=100),
+        Agglomerative(4, sample_size=100),
+        StandardizeFeatures(),
+        PercentileScale(2, 90),
+    ],
+)
 def test_spectra(estimator: Estimator, chunks: tuple[int, int, int]) -> None:
     array, spec = data_cube()
     rows = array.reshape(-1, 29)
@@ -47,6 +70,19 @@ def test_frames(chunks: tuple[int, int, int]) -> None:
     passes = Passes.over(da.from_array(array, chunks), spec, Domain.IMAGE)
     fitted: Operator = DefectMask().fit(passes, passes.item)
     assert fitted == DefectMask().fit(PlainData(array[:, None]), image_spec(array[:, None]))
+
+
+@pytest.mark.parametrize("chunks", [(17, 13, 29), (5, 4, 10)])
+def test_mixtures(chunks: tuple[int, int, int]) -> None:
+    array, spec = data_cube()
+    rows = array.reshape(-1, 29)
+    plain = GaussianMixture(3, "diagonal").fit(PlainData(rows), spectra_spec(rows)).transform(torch.from_numpy(rows))
+    passes = Passes.over(da.from_array(array, chunks), spec, Domain.ITEM, execution=Execution(batch_bytes=2000))
+    fitted = GaussianMixture(3, "diagonal").fit(passes, passes.item)
+    for name, (lazy, meaning) in run(fitted, da.from_array(array, chunks), spec).items():
+        result = lazy.compute(scheduler="synchronous")
+        assert (result.shape, result.dtype) == (meaning.shape, meaning.dtype)
+        np.testing.assert_allclose(result.reshape(plain[name].shape), plain[name], rtol=1e-4, atol=1e-4)
 
 
 def test_pca_then_kmeans_in_one_stage_run() -> None:
