@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import sidpy
@@ -150,19 +151,30 @@ def duplicate_groups(dataset: sidpy.Dataset, *, similarity: float = 0.95) -> npt
 
 def fingerprints(dataset: sidpy.Dataset) -> Floats:
     """The lowest cosine coefficients of each image without their mean, of length 1, shape (n_items, 24, 24); 0 for flat images."""
-    array, spec = unwrap(dataset)
-    core = spec.core(Domain.IMAGE)
-    items = spec.names[0]
-    if items in core or len(core) + 1 != len(spec.names):
-        raise DataError(f"wanted images along the first axis, got the axes {spec.names}, of which {core} are those of an image")
-    array = array.transpose([spec.names.index(name) for name in (items, *core)])
-    array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
+    array = stack_of_images(dataset)
     dropped = list(range(3, array.ndim))
     prints = array.map_blocks(
         _fingerprints_of, drop_axis=dropped, chunks=(array.chunks[0], _N, _N), dtype=np.float32, meta=np.empty((0, _N, _N), np.float32)
     )
     found: Floats = prints.compute()
     return found
+
+
+def stack_of_images(dataset: sidpy.Dataset) -> da.Array:
+    """The images of a dataset, shape ``(item, y, x)`` or ``(item, channel, y, x)``, each whole in one block.
+
+    Raises
+    ------
+    DataError
+        If its first axis does not count images, or there are further axes.
+    """
+    array, spec = unwrap(dataset)
+    core = spec.core(Domain.IMAGE)
+    items = spec.names[0]
+    if items in core or len(core) + 1 != len(spec.names):
+        raise DataError(f"wanted images along the first axis, got the axes {spec.names}, of which {core} are those of an image")
+    array = array.transpose([spec.names.index(name) for name in (items, *core)])
+    return array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
 
 
 def _fingerprints_of(images: npt.NDArray[Any]) -> Floats:

@@ -25,6 +25,8 @@ def test_operators_and_estimators_are_public() -> None:
         "NearestDirection",
         "NearestItem",
         "NearestCentre",
+        "PatchStrength",
+        "PlaceAmongNeighbours",
         "Project",
         "Reconstruct",
         "Scale",

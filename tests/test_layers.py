@@ -22,7 +22,7 @@ LAYERS = [
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
     {"api", "simulate", "splitting", "leakage", "endmember_number"},
     {"training", "replay", "recipe", "pictures", "cluster_count", "cluster_pictures", "evaluation"},
-    {"earlier", "class_counts", "reporting"},
+    {"earlier", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
     {"planning", "demo", "progress", "command_options", "evaluation_commands", "training_recipe", "training_command"},
@@ -52,6 +52,7 @@ RIM = {
 } | {
     "earlier",
     "class_counts",
+    "embedding",
     "batch",
     "splitting",
     "leakage",

@@ -9,6 +9,8 @@ from pycroclass.estimators.membership import GaussianMembership
 from pycroclass.estimators.mini_batch import MiniBatchKMeans
 from pycroclass.estimators.mixture import GaussianMixture
 from pycroclass.estimators.nearest_item import NearestItem
+from pycroclass.estimators.neighbour_maps import TSNE, UMAP, PlaceAmongNeighbours
+from pycroclass.estimators.patches import PatchPCA, PatchStrength
 from pycroclass.estimators.pca import PCA
 from pycroclass.estimators.projection import Project, Reconstruct
 from pycroclass.estimators.sampled import HDBSCAN, Agglomerative
@@ -29,6 +31,8 @@ __all__ = [
     "SphericalKMeans",
     "NFINDR",
     "PCA",
+    "TSNE",
+    "UMAP",
     "VCA",
     "Balance",
     "DefectMask",
@@ -36,8 +40,11 @@ __all__ = [
     "NearestCentre",
     "NetworkClassifier",
     "Optimisation",
+    "PatchPCA",
+    "PatchStrength",
     "Progress",
     "PercentileScale",
+    "PlaceAmongNeighbours",
     "Project",
     "Reconstruct",
     "Scale",

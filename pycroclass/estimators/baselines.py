@@ -20,16 +20,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from pycroclass.estimators._batches import LabelledItems
+from pycroclass.operators.image_features import FEATURES, joined_features
 from pycroclass.reduction import hash_uniform
 
 _MOST_ITEMS: Final = 4000
 """Items to learn from, for a kernel machine slows down with their square."""
-_SIDE: Final = 64
-_CELL: Final = 8
-_N_DIRECTIONS: Final = 9
-_N_RADII: Final = 24
 _N_POINTS: Final = 128
-_QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _CHUNK: Final = 64
 
 Integers = npt.NDArray[np.int64]
@@ -121,38 +117,4 @@ def _of_spectra(spectra: torch.Tensor) -> torch.Tensor:
 
 
 def _of_images(images: torch.Tensor) -> torch.Tensor:
-    """Of ``(batch, channel, y, x)``; shapes are those of the mean over the channels."""
-    grey = images.mean(1)
-    quantiles = torch.quantile(images.flatten(2), torch.tensor(_QUANTILES), dim=2).permute(1, 2, 0).flatten(1)
-    return torch.cat((quantiles, _radial_profile(grey), _binary_patterns(grey), _oriented_gradients(grey)), 1)
-
-
-def _radial_profile(images: torch.Tensor) -> torch.Tensor:
-    """Mean in rings around the centre, shape ``(batch, 24)``."""
-    y, x = (torch.arange(size) - (size - 1) / 2 for size in images.shape[-2:])
-    radius = torch.hypot(y[:, None], x[None])
-    ring = (radius / radius.max().clamp_min(1) * _N_RADII).long().clamp_max(_N_RADII - 1).flatten()
-    sums = torch.zeros(len(images), _N_RADII).index_add_(1, ring, images.flatten(1))
-    return sums / torch.bincount(ring, minlength=_N_RADII).clamp_min(1)
-
-
-def _binary_patterns(images: torch.Tensor) -> torch.Tensor:
-    """Histogram of uniform local binary patterns of the eight neighbours (Ojala et al., TPAMI 2002), shape (batch, 10)."""
-    padded = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    height, width = images.shape[-2:]
-    ring = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
-    bits = torch.stack([padded[:, y : y + height, x : x + width] >= images for y, x in ring]).long()
-    n_changes = (bits != bits.roll(1, 0)).sum(0)
-    pattern = torch.where(n_changes <= 2, bits.sum(0), len(ring) + 1).flatten(1)
-    return F.one_hot(pattern, len(ring) + 2).float().mean(1)
-
-
-def _oriented_gradients(images: torch.Tensor) -> torch.Tensor:
-    """Histograms of oriented gradients (Dalal and Triggs, CVPR 2005) of the image at 64 x 64, in cells of 8, normalised over the whole."""
-    small = F.interpolate(images[:, None], (_SIDE, _SIDE), mode="bilinear", antialias=True)[:, 0]
-    y, x = torch.gradient(small, dim=(1, 2))
-    strength = torch.hypot(y, x)
-    direction = (torch.atan2(y, x) % math.pi / math.pi * _N_DIRECTIONS).long().clamp_max(_N_DIRECTIONS - 1)
-    votes = F.one_hot(direction, _N_DIRECTIONS).float() * strength[..., None]
-    cells: torch.Tensor = F.avg_pool2d(votes.permute(0, 3, 1, 2), _CELL).flatten(1)
-    return F.normalize(cells, dim=1, eps=1e-6)
+    return joined_features(images, FEATURES)

@@ -10,11 +10,12 @@ from pycroclass.operators.decide import ClassThreshold, SureClass
 from pycroclass.operators.detector import Flatfield, SubtractDark
 from pycroclass.operators.gaussian_blur import GaussianBlur
 from pycroclass.operators.grad_cam import GradCAM
+from pycroclass.operators.image_features import ImageFeatures
 from pycroclass.operators.label import Argmax, Threshold
 from pycroclass.operators.majority import Majority
 from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
-from pycroclass.operators.network import Classify, Network
+from pycroclass.operators.network import Classify, Embedding, Network
 from pycroclass.operators.normalize import PercentileNormalize, UnitLength, ZScore
 from pycroclass.operators.pointwise import Anscombe, Clip, Log1p, Sqrt
 from pycroclass.operators.power_spectrum import PowerSpectrum
@@ -39,9 +40,11 @@ __all__ = [
     "Classify",
     "Clip",
     "Crop",
+    "Embedding",
     "Flatfield",
     "GaussianBlur",
     "GradCAM",
+    "ImageFeatures",
     "IsotonicScale",
     "Log1p",
     "MaskPixels",

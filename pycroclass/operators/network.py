@@ -104,6 +104,11 @@ class _NetworkOperator(Operator):
         geometry = spec.geometry if isinstance(self.outline, PixelClassifier) else None
         return replace(spec, axes=self._place(spec), dtype=np.dtype(np.float32), units="generic", geometry=geometry, classes=())
 
+    def _features(self, spec: Spec) -> Spec:
+        """The answer that is the embedding."""
+        features = Axis("feature", self.outline.n_features, kind=AxisKind.SPECTRAL, quantity="feature")
+        return replace(self._answers(spec), axes=self._place(spec, features), quantity="embedding")
+
 
 @dataclass(frozen=True)
 class Network(_NetworkOperator):
@@ -148,6 +153,57 @@ class Network(_NetworkOperator):
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         _, logits, is_finite = self.answer(block)
         return logits.where(is_finite, torch.nan)
+
+
+@dataclass(frozen=True)
+class Embedding(_NetworkOperator):
+    """What a network knows of each item before its last layer judges it: features of shape ``(batch, n_features)``, float32.
+
+    Items of which a network knows the same look alike to it, whether or not they belong to a class that it was trained for.
+
+    Parameters
+    ----------
+    architecture : str
+        Registered name, such as ``resnet_small`` (items ``(channel, y, x)``) or ``resnet_spectrum`` (items ``(length,)``).
+    parameters : mapping
+        Of the architecture.
+    weights : mapping of str to array
+        The state dict of the network, its last layer too; tensors and arrays will do. Items are converted to float32.
+
+    Raises
+    ------
+    ParameterError
+        If the architecture is unknown, or does not take the parameters or the weights.
+    DataError
+        If a weight is not finite.
+    AxisError
+        On data with other channels, another length or complex values.
+
+    Notes
+    -----
+    An item that holds NaN or inf gets NaN. A process keeps the last four networks that it used on each device.
+
+    Examples
+    --------
+    >>> from pycroclass.networks import ImageResNet
+    >>> module = ImageResNet(n_classes=2)
+    >>> embedding = Embedding("resnet_small", {"n_classes": 2}, module.state_dict())
+    >>> embedding.transform(torch.zeros(5, 1, 20, 30)).shape == (5, module.n_features)
+    True
+    """
+
+    @classmethod
+    def of(cls, network: Network | Classify) -> Embedding:
+        """The embedding of a network that answers with logits or classes."""
+        return cls(network.architecture, network.parameters, network.weights, axes=network.axes)
+
+    def output(self, spec: Spec) -> Spec:
+        self.check(spec)
+        return self._features(spec)
+
+    def transform(self, block: torch.Tensor) -> torch.Tensor:
+        embedding, _, is_finite = self.answer(block)
+        return embedding.where(is_finite, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -216,8 +272,7 @@ class Classify(_NetworkOperator):
             "confidence": replace(item, quantity="probability", classes=()),
         }
         if self.embedding:
-            features = Axis("feature", self.outline.n_features, kind=AxisKind.SPECTRAL, quantity="feature")
-            outputs["embedding"] = replace(item, axes=self._place(spec, features), quantity="embedding", classes=())
+            outputs["embedding"] = self._features(spec)
         return outputs
 
     def transform(self, block: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -22,14 +22,13 @@ from pycroclass.operators.grad_cam import with_grad_cam
 from pycroclass.operators.network import Classify
 from pycroclass.per_item import columns, take
 from pycroclass.reporting.parts import Tile
+from pycroclass.reporting.pixels import sized, stretched
 from pycroclass.reporting.style import ACCENT, data_url, jpeg, styled, svg
 from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Spec
 
 Kind = Literal["right", "wrong", "uncertain"]
 KINDS: Final[tuple[Kind, ...]] = ("wrong", "uncertain", "right")
-_SIDE: Final = 144
-_N_COLOURS: Final = 3
 
 
 def choose(predictions: Predictions, n_each: int) -> dict[str, dict[Kind, Integers]]:
@@ -140,8 +139,8 @@ def _pictures(dataset: sidpy.Dataset, bundle: Bundle) -> list[tuple[str, str]]:
         lazy.append(evidence.transpose(0, *(spec.names.index(name) for name in core[-2:])))
     images, *maps = dask.compute(*lazy)
     has_peaks = meaning[core[-1]].kind is AxisKind.RECIPROCAL
-    pictures = [_sized(_stretched(image), has_peaks=has_peaks) for image in images]
-    overlaid = [_overlaid(picture, _sized(one)) for picture, one in zip(pictures, maps[0], strict=True)] if maps else pictures
+    pictures = [sized(stretched(image), has_peaks=has_peaks) for image in images]
+    overlaid = [_overlaid(picture, sized(one)) for picture, one in zip(pictures, maps[0], strict=True)] if maps else pictures
     addresses = [[data_url(jpeg((255 * picture).round().astype(np.uint8))) for picture in some] for some in (pictures, overlaid)]
     return [(picture, under if maps else "") for picture, under in zip(*addresses, strict=True)]
 
@@ -152,31 +151,6 @@ def _after(pipeline: Pipeline, dataset: sidpy.Dataset) -> tuple[da.Array, Spec]:
         return unwrap(dataset)
     result = run(pipeline, dataset)
     return unwrap(next(iter(result.values())) if isinstance(result, dict) else result)
-
-
-def _sized(image: Floats, *, has_peaks: bool = False) -> Floats:
-    """Pixels of a small image as squares; squares of a large one as pixels: their mean, or their maximum, so that peaks stay seen."""
-    largest = max(image.shape[:2])
-    grown = max(1, _SIDE // largest)
-    side = -(-largest // _SIDE)
-    y, x = (size // side for size in image.shape[:2])
-    squares = image[: side * y, : side * x].reshape(y, side, x, side, *image.shape[2:])
-    pixels = squares.max((1, 3)) if has_peaks else squares.mean((1, 3))
-    sized: Floats = pixels.repeat(grown, 0).repeat(grown, 1)
-    return sized
-
-
-def _stretched(image: npt.NDArray[Any]) -> Floats:
-    """Values between 0 and 1, shape (y, x, 3): those of a colour image of bytes as they are; else the few largest and smallest are cut
-    off. Other than three channels are averaged."""
-    if image.dtype == np.uint8 and image.shape[2:] == (_N_COLOURS,):
-        return image / 255
-    values = np.abs(image) if np.iscomplexobj(image) else image.astype(np.float64)
-    if values.ndim == 3 and values.shape[2] != _N_COLOURS:
-        values = values.mean(2)
-    low, high = np.nanpercentile(values, (0.3, 99.7))
-    shown: Floats = np.nan_to_num(((values - low) / max(high - low, 1e-30)).clip(0, 1))
-    return shown if shown.ndim == 3 else shown[..., None].repeat(_N_COLOURS, 2)
 
 
 def _overlaid(picture: Floats, evidence: Floats) -> Floats:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from plain_data import PlainData
-from skimage.feature import hog
 
 from pycroclass.estimators import baselines
 from pycroclass.estimators._batches import LabelledItems
@@ -48,40 +46,6 @@ def test_spectra_and_labels_without_meaning() -> None:
     peak = np.exp(-(((np.arange(200) - np.where(LABELS == 1, 60, 120)[:, None]) / 8) ** 2)).astype(np.float32)
     assert scores(0.3 * noise(N, 200) + 3 * peak)["linear SVM"] == 1
     assert max(scores(noise(N, 200)).values()) < 0.75
-
-
-def test_local_binary_patterns_equal_their_plain_twin() -> None:
-    image = np.random.default_rng(0).integers(0, 9, (1, 12, 15)).astype(np.float32)
-    padded = np.pad(image[0], 1, mode="edge")
-    found = baselines._binary_patterns(torch.from_numpy(image)).numpy()[0]
-    ring = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
-    counts = np.zeros(10)
-    for row in range(12):
-        for column in range(15):
-            bits = [padded[row + 1 + dy, column + 1 + dx] >= image[0, row, column] for dy, dx in ring]
-            n_changes = sum(bits[i] != bits[i - 1] for i in range(8))
-            counts[sum(bits) if n_changes <= 2 else 9] += 1
-    np.testing.assert_allclose(found, counts / counts.sum(), rtol=1e-6)
-    assert baselines._binary_patterns(torch.zeros(1, 12, 15)).numpy()[0].tolist() == [0.0] * 8 + [1.0, 0.0]
-
-
-def test_oriented_gradients_agree_with_scikit_image() -> None:
-    y, x = np.mgrid[:64, :64].astype(np.float32)
-    images = np.stack([np.sin(0.3 * x), np.sin(0.3 * y), np.sin(0.2 * (x + y)), np.hypot(y - 32, x - 32)])
-    ours = baselines._oriented_gradients(torch.from_numpy(images)).numpy().reshape(4, 9, 8, 8)
-    for image, mine in zip(images, ours, strict=True):
-        theirs = hog(image, pixels_per_cell=(8, 8), cells_per_block=(1, 1), feature_vector=False, block_norm="L2")[:, :, 0, 0]
-        inner = (slice(1, 7), slice(1, 7))
-        np.testing.assert_array_equal(mine.transpose(1, 2, 0)[inner].argmax(-1) % 9, theirs[inner].argmax(-1) % 9)
-
-
-def test_radial_profile_of_a_ring() -> None:
-    y, x = np.mgrid[:61, :61] - 30.0
-    radius = np.hypot(y, x)
-    profile = baselines._radial_profile(torch.from_numpy(((radius > 14) & (radius < 16)).astype(np.float32))[None]).numpy()[0]
-    assert profile.argmax() == pytest.approx(15 / np.hypot(30, 30) * 24, abs=1)
-    constant = baselines._radial_profile(torch.full((1, 9, 14), 3.0)).numpy()[0]
-    assert set(constant.round(5)) <= {0.0, 3.0}
 
 
 def test_of_many_items_some_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from pycroclass.errors import DataError
 from pycroclass.evaluation import Predictions
 from pycroclass.per_item import take
 from pycroclass.provenance import Provenance
-from pycroclass.reporting.montage import KINDS, _sized, _stretched, choose, montage, numbers_in
+from pycroclass.reporting.montage import KINDS, choose, montage, numbers_in
+from pycroclass.reporting.pixels import sized, stretched
 from pycroclass.sid import unwrap, wrap
 
 
@@ -83,16 +84,16 @@ def test_only_shown_items_are_computed() -> None:
 def test_peaks_of_one_pixel_stay_to_be_seen() -> None:
     image = np.zeros((400, 300))
     image[211, 107] = 1
-    assert _sized(image, has_peaks=True).max() == 1
-    assert _sized(image).max() == pytest.approx(1 / 9)  # 400 pixels become 133
-    assert _sized(image).shape == (133, 100)
-    np.testing.assert_array_equal(_sized(np.eye(2)), np.kron(np.eye(2), np.ones((72, 72))))
+    assert sized(image, has_peaks=True).max() == 1
+    assert sized(image).max() == pytest.approx(1 / 9)  # 400 pixels become 133
+    assert sized(image).shape == (133, 100)
+    np.testing.assert_array_equal(sized(np.eye(2)), np.kron(np.eye(2), np.ones((72, 72))))
 
 
 def test_colour_images_of_bytes_are_shown_as_they_are() -> None:
     image = np.random.default_rng(0).integers(60, 90, (5, 6, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(_stretched(image), image / 255)
-    grey = _stretched(image[..., 0])
+    np.testing.assert_array_equal(stretched(image), image / 255)
+    grey = stretched(image[..., 0])
     assert (grey.shape, grey.min(), grey.max()) == ((5, 6, 3), 0, 1)
 
 
