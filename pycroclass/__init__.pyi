@@ -25,11 +25,13 @@ from .estimators import (
     Optimisation,
     PatchPCA,
     PercentileScale,
+    RigidDrift,
     Session,
     SphericalKMeans,
     StandardizeData,
     StandardizeFeatures,
     Transfer,
+    WindowPCA,
 )
 from .evaluation import Evaluation, Predictions, evaluate
 from .geometry import Geometry
@@ -39,6 +41,7 @@ from .operators import (
     FCLS,
     NNLS,
     UCLS,
+    AlignLines,
     Anscombe,
     Argmax,
     Bin,
@@ -49,6 +52,8 @@ from .operators import (
     Crop,
     Embedding,
     Flatfield,
+    FlattenLines,
+    FlattenPlane,
     GaussianBlur,
     GradCAM,
     ImageFeatures,
@@ -66,6 +71,7 @@ from .operators import (
     RadialSNR,
     Resize,
     Select,
+    Shift,
     Sobel,
     Sqrt,
     SubtractBackground,
@@ -76,6 +82,7 @@ from .operators import (
     Threshold,
     UnitLength,
     VirtualDetector,
+    Windows,
     ZScore,
 )
 from .per_item import column, take
@@ -95,13 +102,20 @@ from .writers import append, pack, write
 
 __all__ = [
     "Agglomerative",
+    "AlignLines",
     "ClusterCount",
+    "FlattenLines",
+    "FlattenPlane",
     "GaussianMixture",
     "HDBSCAN",
     "Majority",
     "MiniBatchKMeans",
+    "RigidDrift",
+    "Shift",
     "SphericalKMeans",
     "UnitLength",
+    "WindowPCA",
+    "Windows",
     "cluster_count",
     "cluster_page",
     "FCLS",

@@ -10,7 +10,7 @@ import math
 import operator
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask.array as da
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from pycroclass.operator import WHOLE, Composable, Items
-from pycroclass.source import Load, Reading, SourceLayer, source_of
+from pycroclass.operator import WHOLE, Composable, Items, Unfolding
+from pycroclass.source import Load, Reading, SourceLayer, plan_chunks, source_of
 from pycroclass.spec import Spec
 from pycroclass.stage import NO_ITEMS, Cut, Execution, Stage, plan
 
@@ -73,6 +73,8 @@ def transposed(array: da.Array, order: Sequence[int]) -> da.Array:
 
 
 def _run_stage(stage: Stage, array: da.Array) -> dict[str, Lazy]:
+    if stage.unfolding is not None:
+        return {"": _unfold(stage, stage.unfolding, array)}
     n_navigation = len(stage.navigation)
     is_cut = any(array.numblocks[stage.source.names.index(name)] > 1 for name in stage.core)
     tiles = stage.halo != WHOLE and is_cut
@@ -89,6 +91,31 @@ def _run_stage(stage: Stage, array: da.Array) -> dict[str, Lazy]:
         result = _pick(blocks, key, array, spec, n_navigation, tiles=tiles)
         results[key] = (da.overlap.trim_internal(result, depth, boundary="none") if depth else result, spec)
     return results
+
+
+def _unfold(stage: Stage, unfolding: Unfolding, array: da.Array) -> Lazy:
+    """Views of items that are whole in memory, in blocks of the size that is aimed at."""
+    result, n_navigation, n_bytes = stage.result, len(stage.navigation), stage.execution.block_bytes
+    growth = max(1, math.prod(result.shape) // max(1, math.prod(stage.source.shape)))
+    array = arrange(array, stage.source, stage.core, replace(stage.execution, block_bytes=max(1, n_bytes // growth)))
+    channels, places, inside = (result.shape[n_navigation:][cut] for cut in (slice(-4), slice(-4, -2), slice(-2, None)))
+    values = math.prod(array.chunksize[:n_navigation]) * math.prod(channels) * math.prod(inside)  # of the windows at one place
+    along = plan_chunks((*places, values), result.dtype, 1, None, n_bytes)[:2]
+    chunks = (*array.chunks[:n_navigation], *((n,) for n in channels), *along, *((n,) for n in inside))
+    starts = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
+    name = f"unfold-{uuid.uuid4().hex}"
+    shared = f"{name}-operator"
+    graph: dict[Any, Any] = {shared: unfolding}
+    for block in np.ndindex(*(len(sizes) for sizes in chunks)):
+        within = tuple(slice(starts[d][i], starts[d][i + 1]) for d, i in enumerate(block))[n_navigation:]
+        part = (slice(None),) * n_navigation + within
+        graph[(name, *block)] = (_views, shared, (array.name, *block[:n_navigation], *(0,) * len(stage.core)), part)
+    layers = HighLevelGraph({**array.dask.layers, name: MaterializedLayer(graph)}, {**array.dask.dependencies, name: {array.name}})
+    return da.Array(layers, name, chunks, dtype=result.dtype, meta=np.empty((0,) * len(chunks), result.dtype)), result
+
+
+def _views(unfolding: Unfolding, items: NDArray, part: tuple[slice, ...]) -> NDArray:
+    return unfolding.views(items)[part]
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,22 @@ class Selection(Operator, ABC):
 
 
 @dataclass(frozen=True)
+class Unfolding(Operator, ABC):
+    """An operator that repeats values, as windows that overlap do: its results are views, made block by block and never all at once.
+
+    It is for images. The last four axes of its result are the places of the windows along two axes, and the two axes inside a window.
+    """
+
+    domain: ClassVar[Domain] = Domain.IMAGE
+
+    takes_any_dtype: ClassVar[bool] = True
+
+    def views(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of items ``(…, *core)`` what `transform` gives, ``(…, *core_out)``, without a copy."""
+        raise NotImplementedError(f"{type(self).__name__} must override views")
+
+
+@dataclass(frozen=True)
 class Pipeline(Composable):
     """Operators (and estimators still to be fitted) in the order in which they run.
 

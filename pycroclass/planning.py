@@ -60,7 +60,7 @@ def _stage(stage: Stage | Cut) -> str:
 
 def _memory(stages: Sequence[Stage | Cut], array: da.Array, execution: Execution) -> Iterator[str]:
     """What one task needs at its largest stage, and all that run at once on this machine."""
-    needs = [_Need.of(stage, array, execution) for stage in stages if isinstance(stage, Stage)]
+    needs = [_Need.of(stage, array, execution) for stage in stages if isinstance(stage, Stage) and stage.unfolding is None]
     if not needs:
         return
     most = max(needs, key=lambda need: need.total)

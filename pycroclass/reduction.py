@@ -31,8 +31,8 @@ class Reduction(ABC):
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-class Data(Protocol):
-    """What an estimator sees of the data: never the whole, only passes over its blocks."""
+class Reducible(Protocol):
+    """Items that reductions pass over."""
 
     @property
     def n_items(self) -> int:
@@ -40,6 +40,14 @@ class Data(Protocol):
 
     def reduce(self, reduction: Reduction) -> State:
         """One pass over all items that may be used."""
+
+
+class Data(Reducible, Protocol):
+    """What an estimator sees of the data: never the whole, only passes over its blocks."""
+
+    @property
+    def n_total(self) -> int:
+        """Number of items, whether they may be used or not; their indices are below it."""
 
     def sample(self, n: int, seed: int) -> npt.NDArray[Any]:
         """``min(n, n_items)`` items, shape ``(n, *core)``, in order of their index; chosen by index and seed, never by chunk."""

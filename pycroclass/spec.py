@@ -218,8 +218,8 @@ class Spec:
         """Names of the axes that make one item of ``domain``.
 
         ``axes`` names them where the dataset is ambiguous. An image is ``(y, x)``, or ``(channel, y, x)`` where there is a channel
-        axis; with both real-space and reciprocal axes (4-D STEM) the image is the reciprocal one. Axes stored as ``x, y`` are taken as
-        ``(y, x)`` by their names.
+        axis; with both real-space and reciprocal axes (4-D STEM) the image is the reciprocal one; with two pairs of one kind (windows of
+        an image) it is the second. Axes stored as ``x, y`` are taken as ``(y, x)`` by their names.
 
         Raises
         ------
@@ -250,15 +250,18 @@ class Spec:
         return names
 
     def _image_axes(self) -> tuple[str, ...]:
-        plane = self.of_kind(AxisKind.RECIPROCAL)
-        if len(plane) != 2:
-            plane = self.of_kind(AxisKind.SPATIAL)
-        if len(plane) != 2:
+        plane = self._last_pair(AxisKind.RECIPROCAL) or self._last_pair(AxisKind.SPATIAL)
+        if not plane:
             raise AxisError(self._ambiguous("two spatial or two reciprocal axes", plane, "(y, x) or (channel, y, x)"))
         if plane[0].lower().endswith("x") and plane[1].lower().endswith("y"):
             plane = plane[::-1]  # stored (x, y): an image is (y, x) by name, whatever its place in the array
         channel = self.of_kind(AxisKind.CHANNEL)
         return (*channel[:1], *plane) if len(channel) == 1 else plane
+
+    def _last_pair(self, kind: AxisKind) -> tuple[str, ...]:
+        """The two axes of a kind, or the second pair of them: the windows of an image have a pair for their places and one inside."""
+        names = self.of_kind(kind)
+        return names[-2:] if len(names) in (2, 4) else ()
 
     def _ambiguous(self, wanted: str, found: tuple[str, ...], form: str) -> str:
         axes = ", ".join(f"{a.name} ({a.kind}, {a.size})" for a in self.axes)

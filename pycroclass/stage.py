@@ -18,7 +18,7 @@ import torch
 from pycroclass.device import batch_size, on_device
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.networks.inference import Precision, computing_in
-from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection
+from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection, Unfolding
 from pycroclass.profile import timed
 from pycroclass.reduction import Estimator
 from pycroclass.source import Load
@@ -164,6 +164,12 @@ class Stage:
         return any(type(step.operator).apply is not Operator.apply for step in self.steps)
 
     @property
+    def unfolding(self) -> Unfolding | None:
+        """The one operator of a stage that does not compute but unfold."""
+        operator = self.steps[-1].operator if self.steps else None
+        return operator if isinstance(operator, Unfolding) else None
+
+    @property
     def halo(self) -> int:
         """How many neighbours a value depends on through all operators; `WHOLE` if on the whole item."""
         halos = [step.operator.halo() for step in self.steps]
@@ -307,7 +313,8 @@ def plan(pipeline: Composable, spec: Spec, execution: Execution | None = None) -
         if isinstance(operator, Selection):
             stages.append(cut(operator, spec))
             continue
-        joined = last.joined(operator) if isinstance(last, Stage) else None
+        stands_alone = isinstance(operator, Unfolding) or (isinstance(last, Stage) and last.unfolding is not None)
+        joined = last.joined(operator) if isinstance(last, Stage) and not stands_alone else None
         if joined is None:
             joined = Stage(spec, spec.core(operator.domain, operator.axes), execution=execution or Execution()).joined(operator)
             if joined is None:

@@ -90,6 +90,7 @@ class Case:
 
 
 CASES: Final = [
+    Case(pc.AlignLines(), "frames"),
     Case(pc.Anscombe(), "frames"),
     Case(pc.Argmax(), "spectra"),
     Case(pc.Bin(2), "frames"),
@@ -106,6 +107,9 @@ CASES: Final = [
     Case(pc.Crop(6, centre="beam"), "frames"),
     Case(pc.FCLS(MEMBERS), "spectra"),
     Case(pc.Flatfield(RNG.random((11, 14)) + 0.5, dark=np.ones((11, 14))), "frames"),
+    Case(pc.FlattenLines(2, SPOTS), "colours"),
+    Case(pc.FlattenPlane(), "diffraction"),
+    Case(pc.FlattenPlane(2, SPOTS), "frames"),
     Case(pc.GaussianBlur(1.0), "frames"),
     Case(pc.GaussianBlur(3.0), "colours"),
     Case(pc.GaussianBlur(0.7), "diffraction"),
@@ -135,6 +139,8 @@ CASES: Final = [
     Case(pc.RadialSNR(mask=SPOTS), "frames"),
     Case(pc.Resize((7, 20)), "colours"),
     Case(pc.Select(y=(-1, 2), frame=(0.1, 0.3)), "frames"),
+    Case(pc.Shift(RNG.normal(0, 2, (5, 2))), "frames"),
+    Case(pc.Shift(RNG.normal(0, 2, (5, 2)), fill=0), "complex"),
     Case(pc.Sobel(), "frames"),
     Case(pc.Sobel(), "colours"),
     Case(pc.Sqrt(), "diffraction"),
@@ -153,5 +159,7 @@ CASES: Final = [
     Case(pc.VirtualDetector([SPOTS, ~SPOTS]), "colours"),
     Case(pc.UnitLength(), "spectra"),
     Case(pc.UnitLength(), "colours"),
+    Case(pc.Windows((3, 4), step=2), "frames"),
+    Case(pc.Windows(5), "colours"),
     Case(pc.ZScore(), "spectra"),
 ]

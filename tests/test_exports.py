@@ -30,6 +30,7 @@ def test_operators_and_estimators_are_public() -> None:
         "Project",
         "Reconstruct",
         "Scale",
+        "WindowFilter",
     }
     names = {n for m in (operators, estimators) for n in m.__all__ if issubclass(getattr(m, n), Operator | Estimator)}
     assert names - made_by_fit <= set(pycroclass.__all__)

@@ -3,6 +3,7 @@
 from pycroclass.estimators.centre_confidence import CentreConfidence
 from pycroclass.estimators.classifier import NetworkClassifier
 from pycroclass.estimators.defects import DefectMask
+from pycroclass.estimators.drift import RigidDrift
 from pycroclass.estimators.endmembers import NFINDR, VCA
 from pycroclass.estimators.kmeans import KMeans, NearestCentre
 from pycroclass.estimators.membership import GaussianMembership
@@ -18,6 +19,7 @@ from pycroclass.estimators.scaling import PercentileScale, Scale, StandardizeDat
 from pycroclass.estimators.session import Progress, Session
 from pycroclass.estimators.settings import Balance, Optimisation, Transfer
 from pycroclass.estimators.spherical import NearestDirection, SphericalKMeans
+from pycroclass.estimators.window_pca import WindowFilter, WindowPCA
 
 __all__ = [
     "Agglomerative",
@@ -47,9 +49,12 @@ __all__ = [
     "PlaceAmongNeighbours",
     "Project",
     "Reconstruct",
+    "RigidDrift",
     "Scale",
     "Session",
     "StandardizeData",
     "StandardizeFeatures",
     "Transfer",
+    "WindowFilter",
+    "WindowPCA",
 ]

@@ -17,7 +17,7 @@ from pycroclass.estimators._items import as_rows, check_finite, check_real, posi
 from pycroclass.estimators._moments import Moments, Scatter
 from pycroclass.estimators.projection import Project
 from pycroclass.operator import Items, set_field
-from pycroclass.reduction import Data, Estimator, Reduction, State
+from pycroclass.reduction import Estimator, Reducible, Reduction, State
 from pycroclass.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class PCA(Estimator):
         super().__post_init__()
         set_field(self, "n_components", positive("n_components", self.n_components))
 
-    def fit(self, data: Data, spec: Spec) -> Project:
+    def fit(self, data: Reducible, spec: Spec) -> Project:
         """The projection onto the principal components of all items."""
         check_real(spec)
         n_features = int(np.prod(spec.shape))
@@ -126,7 +126,7 @@ def _largest(matrix: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
     return values[::-1], vectors[:, ::-1].T
 
 
-def _krylov(data: Data, mean: torch.Tensor, n: float, k: int, seed: int) -> tuple[FloatArray, FloatArray]:
+def _krylov(data: Reducible, mean: torch.Tensor, n: float, k: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """As `_largest` of the covariance, by restarted block Lanczos iteration with Rayleigh-Ritz (Saad 2011, sections 6.4 and 7.3)."""
     n_features = len(mean)
     width = min(k + _OVERSAMPLING, n_features)

@@ -8,6 +8,7 @@ from pycroclass.operators.cast import Cast
 from pycroclass.operators.crop import Crop, Pad
 from pycroclass.operators.decide import ClassThreshold, SureClass
 from pycroclass.operators.detector import Flatfield, SubtractDark
+from pycroclass.operators.flatten import AlignLines, FlattenLines, FlattenPlane
 from pycroclass.operators.gaussian_blur import GaussianBlur
 from pycroclass.operators.grad_cam import GradCAM
 from pycroclass.operators.image_features import ImageFeatures
@@ -23,10 +24,13 @@ from pycroclass.operators.radial_profile import RadialProfile
 from pycroclass.operators.radial_snr import RadialSNR
 from pycroclass.operators.resize import Resize
 from pycroclass.operators.select import Select
+from pycroclass.operators.shift import Shift
 from pycroclass.operators.sobel import Sobel
 from pycroclass.operators.sum_mask import SumMask, VirtualDetector
+from pycroclass.operators.windows import Windows
 
 __all__ = [
+    "AlignLines",
     "Majority",
     "UnitLength",
     "FCLS",
@@ -42,6 +46,8 @@ __all__ = [
     "Crop",
     "Embedding",
     "Flatfield",
+    "FlattenLines",
+    "FlattenPlane",
     "GaussianBlur",
     "GradCAM",
     "ImageFeatures",
@@ -58,6 +64,7 @@ __all__ = [
     "RadialSNR",
     "Resize",
     "Select",
+    "Shift",
     "Sobel",
     "Sqrt",
     "SubtractBackground",
@@ -67,5 +74,6 @@ __all__ = [
     "TemperatureScale",
     "Threshold",
     "VirtualDetector",
+    "Windows",
     "ZScore",
 ]

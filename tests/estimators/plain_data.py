@@ -25,6 +25,10 @@ class PlainData:
     def n_items(self) -> int:
         return len(self.array)
 
+    @property
+    def n_total(self) -> int:
+        return len(self.array)
+
     def blocks(self, seed: int | None = None) -> Iterator[tuple[torch.Tensor, Items]]:
         for start, stop in zip(self.edges, self.edges[1:]):
             yield torch.from_numpy(self.array[start:stop].copy()), Items(np.arange(start, stop))
