@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES: Final = 8 << 20
 """Of float32 input: small networks on large frames are three times slower when their activations leave the cache."""
-WORKSPACE_BYTES: Final = 64 << 20
-"""Of a batch on a CPU: deep networks on large frames gain nothing from company, and lose the cache."""
+WORKSPACE_BYTES: Final = 60 << 20
+"""Of a batch on a CPU, of which a tensor may be half: one of 32 MiB and more is new memory each time, page by page, by the rules of
+glibc's malloc. Deep networks on large frames gain nothing from company either."""
 MEMORY_SHARE: Final = 0.4
 """Of a GPU's memory, for the batch that is computed; blocks on their way to it and back take some too."""
 _NO_MEMORY: Final = ("can't allocate memory", "out of memory", "ALLOC_FAILED")

@@ -36,6 +36,8 @@ def computing_in(number_type: Precision) -> Iterator[None]:
         precision.reset(before)
 
 
+_CACHED_BYTES: Final = 4 << 20
+"""Of what lies between a convolution and its pool."""
 _N_LANES: Final = 16
 """float32 numbers in the widest vector of a CPU."""
 _CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -130,13 +132,22 @@ class NarrowConvolution(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(batch, channel, y, x)`` to what convolution, normalisation, ReLU and pool would make of it."""
+        """Map ``(batch, channel, y, x)`` to what convolution, normalisation, ReLU and pool would make of it.
+
+        A few items at a time: what is wide before the pool stays in the cache.
+        """
+        n_at_once = max(1, _CACHED_BYTES // (x.element_size() * len(self.bias) // self.n_columns * x[0, 0].numel()))
+        pooled = [self._pooled(part) for part in torch.split(x, n_at_once)]
+        return (torch.cat(pooled) if len(pooled) > 1 else pooled[0]).permute(0, 3, 1, 2)
+
+    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """``(batch, y, x, channel)`` of the result."""
         rows = self._convolve(x)
         if self.affine is not None:
             rows.mul_(self.affine[0]).add_(self.affine[1])
         if self.pool > 1:
             rows = self._maxima(rows)
-        return (rows.relu_() if self.has_relu else rows).permute(0, 3, 1, 2)
+        return rows.relu_() if self.has_relu else rows
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         """``(batch, y, x, channel)``; of the columns only those that the pool uses."""

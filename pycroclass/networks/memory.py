@@ -12,7 +12,8 @@ from pycroclass.networks.classifier import Classifier
 
 
 def measured_workspace(module: Classifier, shape: tuple[int, ...]) -> int:
-    """Bytes in use at once, weights aside, while one item of ``shape`` is answered in float32.
+    """Bytes in use at once, weights aside, while one item of ``shape`` is answered in float32; twice the largest tensor at least, for
+    whatever takes it may make another one.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def measured_workspace(module: Classifier, shape: tuple[int, ...]) -> int:
     with torch.inference_mode(), live:
         items = torch.empty((1, *shape), device="meta")
         module.eval()(items)
-    return live.most
+    return max(live.most, 2 * live.largest)
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
@@ -39,7 +40,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch does not type it
-        self.most = 0
+        self.most = self.largest = 0
         self._tensors: dict[int, tuple[int, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -50,6 +51,7 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
                 key, size = storage._cdata, storage.nbytes()  # views share it
                 self._tensors[key] = (self._tensors.get(key, (0, 0))[0] + 1, size)
                 weakref.finalize(tensor, self._forget, key)
+                self.largest = max(self.largest, size)
         self.most = max(self.most, sum(size for _, size in self._tensors.values()))
         return result
 
