@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import pickle
 from pathlib import Path
 
@@ -244,3 +245,35 @@ def test_a_real_spectrum_image(finder: type[NFINDR], shared: Path) -> None:
     np.testing.assert_allclose(maps["residual"].ravel(), [error / 32 for _, error in theirs], rtol=1e-5, atol=1e-9)
     if finder is VCA:
         np.testing.assert_allclose(members, plain_vca(rows, 4, 0)[0], atol=1e-6 * rows.max())
+
+
+@pytest.mark.shared
+@BOTH
+def test_lipid_and_protein_of_a_cell(finder: type[NFINDR], shared: Path) -> None:
+    """A Raman map of a cell of a bladder: droplets of fat in it have the bands of triglycerides, the rest those of protein."""
+    with lzma.open(shared / "raman_maps" / "bladder.csv.xz", "rt") as file:
+        shift = np.array([float(word) for word in file.readline().split(",")[:-3]])
+        rows = np.array([[float(word) for word in line.split(",")[:-1]] for line in file])
+    cube = rows[np.lexsort((rows[:, -2], rows[:, -1])), :-2].reshape(18, 20, -1)
+    axes = (Axis("y", 18, "spatial"), Axis("x", 20, "spatial"), Axis.from_values("shift", shift, kind="spectral", units="1/cm"))
+    dataset = wrap(da.from_array(cube, (5, 20, -1)), Spec(axes, cube.dtype, units="counts"), provenance=Provenance("given", {}))
+    model = pc.fit(finder(3, abundances="nnls"), dataset)
+    members = model[0].endmembers.values
+    abundance = np.asarray(model(dataset)["abundance"].compute())
+
+    def height(low: float, high: float) -> np.ndarray:
+        """Of a band above the line between its ends, for each end member."""
+        band = members[:, (shift >= low) & (shift <= high)]
+        return band.max(1) - (band[:, 0] + band[:, -1]) / 2
+
+    fat = int(height(1425, 1475).argmax())
+    protein = int(np.where(np.arange(3) == fat, -np.inf, height(1425, 1475)).argmax())
+    for low, high in ((1290, 1320), (1425, 1475), (1640, 1675), (1735, 1760)):
+        assert height(low, high)[fat] == height(low, high).max()
+    phenylalanine = height(995, 1012) / height(1425, 1475)
+    assert phenylalanine[protein] > 3 * phenylalanine[fat]
+    y, x = np.mgrid[:18, :20]
+    inside = np.hypot(y - 7.5, x - 8) < 6
+    outside = np.hypot(y - 7.5, x - 8) > 10
+    assert np.median(abundance[inside, protein]) > 3 * np.median(abundance[outside, protein])
+    assert (abundance[..., fat] > 0.3).sum() < 15
