@@ -136,7 +136,8 @@ class NarrowConvolution(nn.Module):
 
         A few items at a time: what is wide before the pool stays in the cache.
         """
-        n_at_once = max(1, _CACHED_BYTES // (x.element_size() * len(self.bias) // self.n_columns * x[0, 0].numel()))
+        n_bytes = x.element_size() * len(self.bias) // self.n_columns * x.shape[-2] * x.shape[-1]
+        n_at_once = max(1, _CACHED_BYTES // n_bytes)
         pooled = [self._pooled(part) for part in torch.split(x, n_at_once)]
         return (torch.cat(pooled) if len(pooled) > 1 else pooled[0]).permute(0, 3, 1, 2)
 
