@@ -94,6 +94,9 @@ class Shift(Operator):
     def output(self, spec: Spec) -> Spec:
         return replace(spec, dtype=floating_dtype(spec.dtype))
 
+    def workspace(self, spec: Spec) -> int:
+        return 3 * super().workspace(spec)
+
     def apply(self, block: torch.Tensor, items: Items) -> torch.Tensor:
         n = len(self.shifts.values)
         if len(items.index) and items.index.max() >= n:

@@ -171,6 +171,14 @@ def test_frames_left_out_lie_between_their_neighbours() -> None:
         pc.fit(pc.RigidDrift(), stack(frames, (3, 96, 96)))
 
 
+def test_frames_along_several_axes_have_no_order() -> None:
+    axes = (Axis("row", 4), Axis("column", 4), Axis("y", 32, "spatial"), Axis("x", 32, "spatial"))
+    values = np.random.default_rng(0).random((4, 4, 32, 32))
+    grid = wrap(da.from_array(values, chunks=(4, 2, 32, 32)), Spec(axes, values.dtype), provenance=Provenance("given", {}))
+    with pytest.raises(DataError, match="lie along several axes"):
+        pc.fit(pc.RigidDrift(), grid, execution=Execution(block_bytes=8 * 8 * 32 * 32))
+
+
 @pytest.mark.shared
 def test_a_micrograph(shared: Path) -> None:
     """Windows of a real image, moved by fractions of a pixel with its own noise in place: where scikit-image puts them."""

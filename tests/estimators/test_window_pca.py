@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from pycroclass.errors import AxisError, ParameterError
 from pycroclass.estimators.projection import Project
 from pycroclass.estimators.window_pca import WindowFilter, WindowPCA
 from pycroclass.provenance import Provenance
+from pycroclass.serialize import from_dict, to_dict
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, Spec
 
@@ -71,6 +75,15 @@ def test_a_noisy_lattice_becomes_clean() -> None:
         errors[chunks] = np.sqrt(np.mean((np.asarray(result) - clean) ** 2))
     assert errors[96] < 0.3 / 3.5
     assert errors[37] == pytest.approx(errors[96])
+
+
+def test_json_and_pickle_give_it_back() -> None:
+    images = np.random.default_rng(0).normal(3, 1, (2, 1, 15, 16))
+    fitted = WindowPCA((4, 5), 3, step=2).fit(PlainData(images), image_spec(images))
+    steps, arrays = to_dict(fitted)
+    (back,) = from_dict(json.loads(json.dumps(steps)), arrays)
+    assert back == fitted == pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(run_plain(back, images), run_plain(fitted, images))
 
 
 def test_chunks_make_no_difference() -> None:

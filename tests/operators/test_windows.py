@@ -14,7 +14,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 import pycroclass as pc
 from pycroclass import engine
 from pycroclass.errors import AxisError, ParameterError
+from pycroclass.planning import describe
 from pycroclass.provenance import Provenance
+from pycroclass.recipe import Recipe
 from pycroclass.replay import Verdict
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, Spec
@@ -125,6 +127,16 @@ def test_windows_run_behind_and_before_others() -> None:
     image = two_textures()
     result = (pc.Clip(0, 1) | pc.Windows(8, step=4) | pc.Sqrt())(dataset(image, (20, 96)))
     np.testing.assert_allclose(result, np.sqrt(sliding_window_view(np.clip(image, 0, 1), (8, 8))[::4, ::4]), rtol=1e-6)
+
+
+def test_the_plan_counts_views_as_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.zeros((2000, 2000), np.float32))
+    (image,) = pc.read(tmp_path / "image.npy").values()
+    recipe = Recipe.from_dict({"pipeline": [{"Windows": {"size": 64, "step": 2}}, {"PowerSpectrum": {}}]})
+    told = list(describe(recipe, image, Execution(device="cpu")))
+    (memory,) = (line for line in told if line.startswith("memory"))
+    assert "MB:" in memory
+    assert "GB" not in memory
 
 
 def test_bad_windows() -> None:
