@@ -168,6 +168,8 @@ class ClusterCount:
         else:
             said.append(f"Stability {found.stability:.2f}: what remains of the labels when it is fitted to other samples of such items.")
             said.append(f"Silhouette {found.silhouette:.2f}: {_structure(found.silhouette)}.")
+            if found.stability < _STABLE and (stable := votes["stability"]) != k:
+                said.append(f"{stable} clusters are more stable: {self.measures[stable - 1].stability:.2f}.")
             if votes["gap"] == 1:
                 said.append("The gap statistic sees no more structure than in one cloud without clusters.")
         if k == len(self.measures):

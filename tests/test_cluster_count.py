@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -16,6 +17,7 @@ import pycroclass as pc
 from pycroclass.cluster_count import ClusterCount, CountMeasures, cluster_count
 from pycroclass.cluster_pictures import cluster_page
 from pycroclass.errors import AxisError, DataError, ParameterError
+from pycroclass.replay import Verdict
 
 
 def features(rows: np.ndarray, chunks: int = -1) -> sidpy.Dataset:
@@ -214,3 +216,13 @@ def test_a_mixture_gives_maps() -> None:
     confidence = pc.run(project | nearest.confidence, dataset)["confidence"].compute()
     assert np.isnan(confidence[2, 3])
     assert np.nanmin(confidence) > 0.3
+
+
+def test_a_recipe_of_a_mixture_can_be_replayed(tmp_path: Path) -> None:
+    pc.write({"scan": scan()}, tmp_path / "scan.h5")
+    (dataset,) = pc.read(tmp_path / "scan.h5").values()
+    steps = [{"PCA": {"n_components": 2}}, {"GaussianMixture": {"n_clusters": 2}}]
+    recipe = pc.Recipe.from_dict({"pipeline": steps, "mean_by_label": True, "nonfinite": "mask"})
+    out = pc.write(recipe.apply(dataset), tmp_path / "out.h5")
+    assert {name.split("/")[-1] for name in pc.read(out)} >= {"probability", "label", "confidence", "log_density", "mean_by_label"}
+    assert {report.verdict for report in pc.replay(out)} == {Verdict.IDENTICAL}

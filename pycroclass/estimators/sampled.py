@@ -41,6 +41,7 @@ class HDBSCAN(Estimator):
         ``min_cluster_size``.
     seed : int
     sample_size : int
+        Time and memory grow with it, also those of the labels of all items.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class HDBSCAN(Estimator):
     _: KW_ONLY
     min_samples: int | None = None
     seed: int = 0
-    sample_size: int = 10_000
+    sample_size: int = 5_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
