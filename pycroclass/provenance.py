@@ -63,7 +63,7 @@ class Provenance:
     Parameters
     ----------
     verb : str
-        ``read``, ``run`` or ``mean_by_label``; ``given`` for data of unknown origin.
+        ``read``, ``run``, ``mean_by_label``, ``components``, ``maps``; ``given`` for data of unknown origin.
     parameters : mapping
         JSON-ready; a ``run`` holds pipeline, chunks and output.
     inputs : tuple of Provenance

@@ -15,6 +15,7 @@ import sidpy
 from pycroclass import engine
 from pycroclass.api import concatenate, mean_by_label
 from pycroclass.bundle import Bundle
+from pycroclass.decomposition import components, maps
 from pycroclass.errors import BundleError, PycroclassError, ReplayError
 from pycroclass.operator import Composable, Operator
 from pycroclass.per_item import take
@@ -132,6 +133,10 @@ def rebuild(tree: Provenance, beside: Path, execution: Execution | None = None) 
             return concatenate(inputs)
         case "take":
             return take(inputs[0], tree.arrays[tree.parameters["index"]].values)
+        case "components":
+            return components(_pipeline(tree, beside))
+        case "maps":
+            return maps(inputs[0])
         case "mean_by_label":
             parameters = tree.parameters
             recorded = _as_recorded(parameters, execution)

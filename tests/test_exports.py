@@ -27,9 +27,13 @@ def test_operators_and_estimators_are_public() -> None:
         "NearestCentre",
         "PatchStrength",
         "PlaceAmongNeighbours",
+        "NonnegativeFit",
+        "ObliqueProject",
+        "PoissonFit",
         "Project",
         "Reconstruct",
         "Scale",
+        "WeighCounts",
         "WindowFilter",
     }
     names = {n for m in (operators, estimators) for n in m.__all__ if issubclass(getattr(m, n), Operator | Estimator)}

@@ -20,7 +20,7 @@ LAYERS = [
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
-    {"api", "simulate", "splitting", "leakage", "endmember_number"},
+    {"api", "decomposition", "rank", "simulate", "splitting", "leakage", "endmember_number"},
     {"training", "replay", "recipe", "pictures", "cluster_count", "cluster_pictures", "evaluation"},
     {"earlier", "class_counts", "embedding", "reporting"},
     {"batch"},
@@ -32,6 +32,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
 RIM = {
     "sid",
+    "decomposition",
+    "rank",
     "per_item",
     "data_record",
     "precision",

@@ -91,3 +91,16 @@ def label_spec(spec: Spec, n_clusters: int) -> Spec:
     """What the number of a cluster is, for items of ``spec``."""
     names = tuple(f"cluster {i}" for i in range(n_clusters))
     return replace(spec, axes=(), dtype=np.dtype(np.int32), quantity="label", units="generic", title="label", geometry=None, classes=names)
+
+
+def check_n_components(n_components: int, n_items: int, n_features: int) -> None:
+    """Refuse more components than there can be.
+
+    Raises
+    ------
+    ParameterError
+        If there are more components than items or features.
+    """
+    most = min(n_items, n_features)
+    if n_components > most:
+        raise ParameterError(f"n_components={n_components} is more than {n_items} items of {n_features} features have; take at most {most}")

@@ -12,8 +12,8 @@ import scipy.linalg
 import torch
 
 from pycroclass.array_value import ArrayValue
-from pycroclass.errors import DataError, ParameterError
-from pycroclass.estimators._items import as_rows, check_finite, check_real, positive
+from pycroclass.errors import DataError
+from pycroclass.estimators._items import as_rows, check_finite, check_n_components, check_real, positive
 from pycroclass.estimators._moments import Moments, Scatter
 from pycroclass.estimators.projection import Project
 from pycroclass.operator import Items, set_field
@@ -75,36 +75,29 @@ class PCA(Estimator):
         """The projection onto the principal components of all items."""
         check_real(spec)
         n_features = int(np.prod(spec.shape))
-        self._check_size(data.n_items, n_features)
+        if data.n_items < 2:
+            raise DataError(f"PCA needs at least two items, got {data.n_items}")
+        check_n_components(self.n_components, data.n_items, n_features)
         if n_features <= _WIDE:
             n, mean, scatter = data.reduce(Scatter())
             check_finite(spec, mean, scatter)
             total = float(scatter.trace() / (n - 1))
             _check_varies(spec, total, mean)
-            variance, components = _largest(scatter.numpy() / (float(n) - 1), self.n_components)
+            variance, components = largest_eigenvectors(scatter.numpy() / (float(n) - 1), self.n_components)
         else:
             n, mean, squares = data.reduce(Moments())
             check_finite(spec, mean, squares)
             total = float(squares.sum() / (n - 1))
             _check_varies(spec, total, mean)
-            variance, components = _krylov(data, mean, float(n), self.n_components, self.seed)
+            variance, components = iterated_eigenvectors(data, mean, float(n), self.n_components, self.seed)
         return Project(
             ArrayValue(mean.numpy().reshape(spec.shape)),
-            ArrayValue(_with_signs(components).reshape(-1, *spec.shape)),
+            ArrayValue(with_signs(components).reshape(-1, *spec.shape)),
             tuple(np.maximum(variance, 0).tolist()),
             total,
             spec.axes,
             axes=self.axes,
         )
-
-    def _check_size(self, n_items: int, n_features: int) -> None:
-        if n_items < 2:
-            raise DataError(f"PCA needs at least two items, got {n_items}")
-        if self.n_components > min(n_items, n_features):
-            raise ParameterError(
-                f"n_components={self.n_components} is more than {n_items} items of {n_features} features have; "
-                f"take at most {min(n_items, n_features)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -119,15 +112,15 @@ class _CovarianceTimes(Reduction):
         return (rows.T @ (rows @ self.vectors.to(block.device)),)
 
 
-def _largest(matrix: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+def largest_eigenvectors(matrix: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
     """The ``k`` largest eigenvalues of a symmetric matrix, falling, and their eigenvectors as rows; looks at the upper triangle."""
     n = len(matrix)
     values, vectors = scipy.linalg.eigh(matrix, lower=False, subset_by_index=(n - k, n - 1))
     return values[::-1], vectors[:, ::-1].T
 
 
-def _krylov(data: Reducible, mean: torch.Tensor, n: float, k: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """As `_largest` of the covariance, by restarted block Lanczos iteration with Rayleigh-Ritz (Saad 2011, sections 6.4 and 7.3)."""
+def iterated_eigenvectors(data: Reducible, mean: torch.Tensor, n: float, k: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """As `largest_eigenvectors` of the covariance, by restarted block Lanczos iteration with Rayleigh-Ritz (Saad 2011, 6.4 and 7.3)."""
     n_features = len(mean)
     width = min(k + _OVERSAMPLING, n_features)
     start = np.random.default_rng(seed).standard_normal((n_features, width))
@@ -137,7 +130,7 @@ def _krylov(data: Reducible, mean: torch.Tensor, n: float, k: int, seed: int) ->
         (product,) = data.reduce(_CovarianceTimes(mean, torch.from_numpy(new)))
         basis, image = np.hstack([basis, new]), np.hstack([image, product.numpy() / (n - 1)])
         small = basis.T @ image
-        values, rotation = _largest(small, width)
+        values, rotation = largest_eigenvectors(small, width)
         ritz, ritz_image = basis @ rotation.T, image @ rotation.T
         residual = ritz_image - ritz * values
         weight = np.maximum(values[:k], _NO_VARIANCE * values[0])
@@ -163,7 +156,15 @@ def _orthonormal(vectors: FloatArray, basis: FloatArray) -> FloatArray:
     return vectors
 
 
-def _with_signs(components: FloatArray) -> FloatArray:
+def singular_vectors(data: Reducible, n_features: int, k: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Of the items as rows, mean and all: the ``k`` largest singular values squared, falling, and their right singular vectors as rows."""
+    if n_features <= _WIDE:
+        n, mean, scatter = (part.numpy() for part in data.reduce(Scatter()))
+        return largest_eigenvectors(scatter + n * np.outer(mean, mean), k)
+    return iterated_eigenvectors(data, torch.zeros(n_features, dtype=torch.float64), 2.0, k, seed)
+
+
+def with_signs(components: FloatArray) -> FloatArray:
     """The components with their largest entry positive, as in scikit-learn."""
     largest = np.abs(components).argmax(1)
     return components * np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)[:, None]

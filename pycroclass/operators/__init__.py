@@ -18,7 +18,7 @@ from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
 from pycroclass.operators.network import Classify, Embedding, Network
 from pycroclass.operators.normalize import PercentileNormalize, UnitLength, ZScore
-from pycroclass.operators.pointwise import Anscombe, Clip, Log1p, Sqrt
+from pycroclass.operators.pointwise import Anscombe, Clip, InverseAnscombe, Log1p, Sqrt
 from pycroclass.operators.power_spectrum import PowerSpectrum
 from pycroclass.operators.radial_profile import RadialProfile
 from pycroclass.operators.radial_snr import RadialSNR
@@ -31,8 +31,6 @@ from pycroclass.operators.windows import Windows
 
 __all__ = [
     "AlignLines",
-    "Majority",
-    "UnitLength",
     "FCLS",
     "NNLS",
     "UCLS",
@@ -51,8 +49,10 @@ __all__ = [
     "GaussianBlur",
     "GradCAM",
     "ImageFeatures",
+    "InverseAnscombe",
     "IsotonicScale",
     "Log1p",
+    "Majority",
     "MaskPixels",
     "Median",
     "Network",
@@ -73,6 +73,7 @@ __all__ = [
     "SureClass",
     "TemperatureScale",
     "Threshold",
+    "UnitLength",
     "VirtualDetector",
     "Windows",
     "ZScore",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.operators import Anscombe, Argmax, Clip, Log1p, Sqrt, Threshold
+from pycroclass.operators import Anscombe, Argmax, Clip, InverseAnscombe, Log1p, Sqrt, Threshold
 from pycroclass.spec import Axis, Spec
 
 SCORES = Spec((Axis("class", 3, kind="spectral"),), "float32", classes=("a", "b", "c"))
@@ -31,6 +31,21 @@ def test_against_numpy(operator, reference, dtype):
     assert result.dtype == operator.output(Spec((), dtype)).dtype == ("float64" if dtype == "float64" else "float32")
     np.testing.assert_allclose(result, reference(values.astype(np.float64)), rtol=1e-6)
     np.testing.assert_array_equal(block.numpy(), values)
+
+
+@pytest.mark.parametrize("mean", [0.3, 1, 5, 100])
+def test_inverse_anscombe_gives_back_the_mean_of_counts(mean):
+    counts = torch.from_numpy(np.random.default_rng(0).poisson(mean, 200_000))
+    back = Anscombe().inverse.transform(Anscombe().transform(counts.double()).mean()).item()
+    assert back == pytest.approx(mean, abs=0.02 + 0.003 * mean)
+    assert back == pytest.approx(counts.double().mean().item(), abs=0.02)  # squaring alone would miss by 1/4
+
+
+def test_inverse_anscombe_gives_back_the_meaning():
+    spec = Spec((Axis("x", 3),), np.dtype("uint16"), quantity="intensity", units="counts")
+    back = InverseAnscombe().output(Anscombe().output(spec))
+    assert (back.quantity, back.units, back.dtype) == ("intensity", "counts", np.dtype("float32"))
+    assert InverseAnscombe().transform(torch.tensor([0.0, torch.nan])).isnan().tolist() == [False, True]
 
 
 def test_anscombe_makes_poisson_variance_one():
@@ -60,7 +75,7 @@ def test_clip_bad_limits(limits):
         Clip(**limits)
 
 
-@pytest.mark.parametrize("operator", [Log1p(), Sqrt(), Anscombe(), Clip(0), Threshold(1), Argmax()])
+@pytest.mark.parametrize("operator", [Log1p(), Sqrt(), Anscombe(), InverseAnscombe(), Clip(0), Threshold(1), Argmax()])
 def test_complex_is_refused(operator):
     with pytest.raises(AxisError, match="real values, got complex64"):
         operator.output(Spec(SCORES.axes, "complex64"))
