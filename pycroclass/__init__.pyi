@@ -108,6 +108,7 @@ from .stage import Execution
 from .training import train
 from .training_recipe import TrainingRecipe
 from .transfer import Normalisation, Pretrained, pretrained
+from .unmixing import unmix
 from .writers import append, pack, write
 
 __all__ = [
@@ -248,6 +249,7 @@ __all__ = [
     "split_as_given",
     "take",
     "train",
+    "unmix",
     "virtual_dimension",
     "write",
 ]

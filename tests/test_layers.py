@@ -20,7 +20,7 @@ LAYERS = [
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
-    {"api", "decomposition", "rank", "simulate", "splitting", "leakage", "endmember_number"},
+    {"api", "decomposition", "rank", "simulate", "splitting", "leakage", "endmember_number", "unmixing"},
     {"training", "replay", "recipe", "pictures", "cluster_count", "cluster_pictures", "evaluation"},
     {"earlier", "class_counts", "embedding", "reporting"},
     {"batch"},
