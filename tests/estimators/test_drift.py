@@ -19,6 +19,7 @@ from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._registration import Correlator, Pair, positions
 from pycroclass.estimators.drift import RigidDrift
 from pycroclass.provenance import Provenance
+from pycroclass.replay import Verdict
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, Spec
 from pycroclass.stage import Execution
@@ -169,6 +170,14 @@ def test_frames_left_out_lie_between_their_neighbours() -> None:
     np.testing.assert_allclose(found.shifts.values[9], found.shifts.values[8])
     with pytest.raises(DataError, match="NaN or inf"):
         pc.fit(pc.RigidDrift(), stack(frames, (3, 96, 96)))
+
+
+def test_a_corrected_stack_can_be_replayed(tmp_path: Path) -> None:
+    np.save(tmp_path / "stack.npy", drifting(random_walk(6, 1.0), n=48).astype(np.float32))
+    (frames,) = pc.read(tmp_path / "stack.npy").values()
+    model = pc.fit(pc.RigidDrift(axes=("axis_1", "axis_2")), frames)
+    pc.write({"aligned": (model | model[0].crop(48, 48))(frames)}, tmp_path / "aligned.h5")
+    assert [one.verdict for one in pc.replay(tmp_path / "aligned.h5")] == [Verdict.IDENTICAL]
 
 
 def test_frames_along_several_axes_have_no_order() -> None:
