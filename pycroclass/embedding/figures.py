@@ -22,6 +22,8 @@ from pycroclass.reporting.style import COLOURS, styled
 NO_CLUSTER: Final = "#b0b7c0"
 _MARGIN: Final = 0.06
 """Of the map on each side, in its widths, so that pictures at its rim are whole."""
+_POINTS: Final = 440
+"""About how wide and high the items of a map lie apart on the page, in points."""
 
 
 def cluster_colours(clusters: npt.ArrayLike) -> dict[int, str]:
@@ -81,11 +83,11 @@ def _put_pictures(axes: Axes, image_map: ImageMap, dataset: sidpy.Dataset, n: in
     usable = np.flatnonzero(np.isfinite(image_map.coordinates).all(1))
     places = image_map.coordinates[usable]
     extent = np.maximum(np.ptp(places, axis=0), 1e-30)
-    width = np.array([side / 460, side / 460])  # the axes are about 460 points wide and high
+    width = 1.2 * side / _POINTS  # with its frame
     chosen: list[int] = []
     for i in diverse_sample(places / extent, min(4 * n, len(places))).tolist():
         apart = np.abs(places[chosen] - places[i]) / extent
-        if len(chosen) < n and (not chosen or (apart.max(1) > width.max()).all()):
+        if len(chosen) < n and (not chosen or (apart.max(1) > width).all()):
             chosen.append(i)
     colours = cluster_colours(image_map.labels)
     for number, picture in zip(usable[chosen], small_pictures(dataset, usable[chosen], 2 * side), strict=True):

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import sidpy
 
 from pycroclass.api import fit, run
+from pycroclass.array_value import ArrayValue
 from pycroclass.embedding.embed import By, check_features, describer, features_by
 from pycroclass.errors import DataError, ParameterError
-from pycroclass.estimators import PCA, TSNE, KMeans, StandardizeFeatures
+from pycroclass.estimators import PCA, TSNE, KMeans, Scale, StandardizeFeatures
 from pycroclass.operator import Composable, Pipeline
-from pycroclass.operators import Embedding, UnitLength
+from pycroclass.operators import Embedding, ImageFeatures, UnitLength
 from pycroclass.passes import Nonfinite
 from pycroclass.reduction import Estimator
 from pycroclass.sid import provenance_of, unwrap, wrap
@@ -146,7 +147,8 @@ def map_images(
         What describes an image: as for `embed`.
     reduction : Estimator, Operator or Pipeline, optional
         From features to fewer. By default up to 50 principal components: of features of unit length where they are those of a network,
-        else of standardised ones. ``PCA(50) | UMAP(10, min_dist=0)`` separates groups better, and may tear one apart.
+        else of standardised ones, kinds of `ImageFeatures` weighing alike. ``PCA(50) | UMAP(10, min_dist=0)`` separates groups better,
+        and may tear one apart.
     clustering : Estimator or Pipeline, optional
         By default ``KMeans(8)``.
     layout : Estimator or Pipeline, optional
@@ -193,8 +195,12 @@ def map_images(
 
 def _usual_reduction(describe: Pipeline, features: sidpy.Dataset) -> Composable:
     n = min(_N_COMPONENTS, features.shape[0] - 1, features.shape[1])
-    scale = UnitLength() if isinstance(describe[-1], Embedding) else StandardizeFeatures()
-    return scale | PCA(n)
+    match describe[-1]:
+        case Embedding():
+            return UnitLength() | PCA(n)
+        case ImageFeatures() as classical:
+            return StandardizeFeatures() | Scale(ArrayValue(0.0), ArrayValue(classical.equal_weights(features.shape[1]))) | PCA(n)
+    return StandardizeFeatures() | PCA(n)
 
 
 def _step(wanted: Composable, dataset: sidpy.Dataset, nonfinite: Nonfinite, execution: Execution | None) -> tuple[Pipeline, sidpy.Dataset]:

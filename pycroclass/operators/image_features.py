@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -135,6 +136,20 @@ class ImageFeatures(Operator):
         n = sum(_LENGTHS[kind] * (spec.shape[0] if kind == "quantiles" else 1) for kind in self.kinds)
         feature = Axis("feature", n, kind=AxisKind.SPECTRAL, quantity="feature")
         return replace(spec, axes=(feature,), dtype=np.dtype(np.float32), quantity="feature", units="generic", geometry=None, classes=())
+
+    def equal_weights(self, n_features: int) -> npt.NDArray[np.float64]:
+        """For each of the features a factor that makes all kinds weigh alike once features are standardised: 1 / sqrt(length of its kind).
+
+        Raises
+        ------
+        ParameterError
+            If images have another number of features.
+        """
+        n_rest = sum(_LENGTHS[kind] for kind in self.kinds if kind != "quantiles")
+        lengths = [n_features - n_rest if kind == "quantiles" else _LENGTHS[kind] for kind in self.kinds]
+        if sum(lengths) != n_features or min(lengths) < 1:
+            raise ParameterError(f"images have no {n_features} features of the kinds {', '.join(self.kinds)}")
+        return np.concatenate([np.full(length, length**-0.5) for length in lengths])
 
     def workspace(self, spec: Spec) -> int:
         return 16 * math.prod(spec.shape) + _PER_PIXEL * math.prod(spec.shape[1:]) + _PER_IMAGE

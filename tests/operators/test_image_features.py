@@ -67,6 +67,16 @@ def test_kinds_come_in_the_order_asked_for() -> None:
     torch.testing.assert_close(found, torch.cat([binary_patterns(images), quantiles(images)], 1))
 
 
+def test_standardised_kinds_can_weigh_alike() -> None:
+    features = ImageFeatures(("lbp", "quantiles", "hog"))
+    rows = np.random.default_rng(0).normal(size=(50, 10 + 21 + 576))
+    weighed = (rows - rows.mean(0)) / rows.std(0) * features.equal_weights(rows.shape[1])
+    totals = [part.var(0).sum() for part in np.split(weighed, (10, 31), axis=1)]
+    np.testing.assert_allclose(totals, 1)
+    with pytest.raises(ParameterError, match="no 600 features"):
+        ImageFeatures(("lbp", "hog")).equal_weights(600)
+
+
 @pytest.mark.parametrize("kinds", [(), ("hog", "hog"), ("sift",)])
 def test_what_cannot_be_asked_for(kinds: tuple[str, ...]) -> None:
     with pytest.raises(ParameterError, match=", ".join(FEATURES)):
