@@ -11,11 +11,11 @@ import sklearn.mixture
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_data import PlainData, image_spec, spectra_spec
+from plain_data import PlainData, image_spec, run_plain, spectra_spec
 from scipy.stats import multivariate_normal
 
 from pycroclass.errors import AxisError, DataError, ParameterError
-from pycroclass.estimators import GaussianMembership, GaussianMixture
+from pycroclass.estimators import GaussianMembership, GaussianMixture, KMeans
 from pycroclass.serialize import from_dict, to_dict
 from pycroclass.spec import Axis
 
@@ -58,6 +58,38 @@ def test_converged_it_equals_scikit_learn(covariance: str, offset: float) -> Non
     assert fitted.n_parameters == theirs._n_parameters()
     assert fitted.bic == pytest.approx(theirs.bic(rows), rel=1e-5)
     assert fitted.aic == pytest.approx(theirs.aic(rows), rel=1e-5)
+
+
+@each_covariance
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+def test_each_pass_is_that_of_scikit_learn(covariance: str) -> None:
+    array = clouds(apart=1.5)
+    rows = array.astype(np.float64)
+    few = GaussianMixture(3, covariance, n_init=1, max_iterations=4, tolerance=0.0, regularisation=0.0)
+    fitted = few.fit(PlainData(array, [200]), spectra_spec(array))
+    labels = run_plain(KMeans(3, n_init=1).fit(PlainData(array), spectra_spec(array)), array)
+    parts = [rows[labels == label] for label in range(3)]
+    weights = np.array([len(part) / len(rows) for part in parts])
+    covariances = np.array([np.cov(part.T, bias=True) for part in parts])
+    precisions = {
+        "full": np.linalg.inv(covariances),
+        "tied": np.linalg.inv(np.tensordot(weights, covariances, 1)),
+        "diagonal": 1 / covariances.diagonal(axis1=1, axis2=2),
+    }[covariance]
+    theirs = sklearn.mixture.GaussianMixture(
+        3,
+        covariance_type=THEIRS[covariance],
+        max_iter=3,
+        tol=0,
+        reg_covar=0,
+        weights_init=weights,
+        means_init=np.array([part.mean(0) for part in parts]),
+        precisions_init=precisions,
+    ).fit(rows)
+    order = np.argsort(-theirs.weights_)
+    np.testing.assert_allclose(fitted.means.values, theirs.means_[order], rtol=1e-8)
+    wanted = theirs.covariances_[None] if covariance == "tied" else theirs.covariances_[order]
+    np.testing.assert_allclose(fitted.covariances, wanted, rtol=1e-8, atol=1e-10)
 
 
 @each_covariance
