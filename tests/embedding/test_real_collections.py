@@ -47,7 +47,7 @@ def test_clusters_of_digits_after_umap(digits: sidpy.Dataset) -> None:
     pytest.importorskip("umap")
     found = []
     for seed in SEEDS:
-        model = pc.fit(pc.UMAP(2, min_dist=0.0, seed=seed) | pc.KMeans(10, seed=seed), digits)
+        model = pc.fit(pc.UMAP(2, min_dist=0.0, n_neighbours=10, seed=seed) | pc.KMeans(10, seed=seed), digits)
         found.append(cluster_agreement(model(digits), load_digits().target).nmi)
     assert np.median(found) >= 0.88
 
