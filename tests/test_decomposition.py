@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import pytest
 import sidpy
+from scipy.signal import find_peaks
 
 import pycroclass as pc
 from pycroclass.errors import AxisError, DataError, ParameterError
@@ -132,3 +134,24 @@ def test_scree_refuses() -> None:
         pc.scree(noise_and(1, 10, 5000))
     with pytest.raises(DataError, match="nothing to decompose"):
         pc.scree(noise_and(1, 2, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize("estimator", [pc.NMF(4), pc.ICA(3)])
+def test_fat_and_protein_of_a_real_tissue_are_told_apart(shared: Path, estimator: pc.Estimator) -> None:
+    """Raman bands of fat (1076, 1303, 1444 and 1656 per cm) in few places, those of protein (1003, 1450) in many."""
+    with lzma.open(shared / "raman_maps/bladder.csv.xz", "rt") as file:
+        names, *rows = (line.split(",") for line in file)
+    shift = np.array(names[:-3], float)
+    spectra = sidpy.Dataset.from_array(np.array([row[:-3] for row in rows], np.float32))
+    spectra.set_dimension(0, sidpy.Dimension(np.arange(float(len(rows))), "place", dimension_type="temporal"))
+    spectra.set_dimension(1, sidpy.Dimension(shift, "shift", units="1/cm", dimension_type="spectral"))
+    results = pc.decompose(pc.Clip(low=0) | estimator, spectra)
+    components, maps = (np.asarray(results[name].compute()) for name in ("components", "maps"))
+    peaks = [shift[find_peaks(row, prominence=0.15 * np.ptp(row))[0]] for row in components.T]
+    found = {}
+    for name, bands in {"fat": (1076, 1303, 1444, 1656), "protein": (1003, 1450)}.items():
+        found[name] = [i for i, mine in enumerate(peaks) if all(np.abs(mine - band).min() < 4 for band in bands)]
+    (fat,) = (i for i in found["fat"] if (maps[i] > 0.3 * maps[i].max()).mean() < 0.05)
+    assert set(found["protein"]) - {fat}

@@ -12,7 +12,7 @@ _CHANCES: Final = 3
 _ROUNDING: Final = 1e-12
 _RIDGE: Final = 1e-11
 _MOST_STEPS: Final = 50
-_STILL: Final = 1e-7
+_STILL: Final = 1e-6
 _CODED: Final = 53
 
 
@@ -115,15 +115,18 @@ def _scored(rows: torch.Tensor, components: torch.Tensor, penalty: torch.Tensor)
     pairs = (components[:, None] * components[None]).flatten(0, 1).T
     scale = components.sum(1) + penalty
     amounts = (rows.sum(1) / components.sum().clamp(min=1e-300))[:, None].repeat(1, k)
+    cost = divergence(rows, amounts, components) + amounts @ penalty
     left = torch.arange(len(rows), device=rows.device)
     for _ in range(_MOST_STEPS):
         counts, old = rows[left], amounts[left]
         expected = mixture(counts, old, components)
         products = (counts / expected) @ components.T
         new = least_squares(((1 / expected) @ pairs).view(-1, k, k), products - penalty)
-        worse = divergence(counts, new, components) + new @ penalty > divergence(counts, old, components) + old @ penalty
-        new = torch.where(worse[:, None], old * products / scale.clamp(min=1e-300), new)
-        amounts[left] = new
+        now = divergence(counts, new, components) + new @ penalty
+        worse = now > cost[left]
+        new[worse] = (old * products / scale.clamp(min=1e-300))[worse]
+        now[worse] = divergence(counts[worse], new[worse], components) + new[worse] @ penalty
+        amounts[left], cost[left] = new, now
         moved = (new - old).abs().amax(1) > _STILL * new.amax(1)
         left = left[moved]
         if not len(left):
