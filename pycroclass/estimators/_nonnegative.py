@@ -113,25 +113,32 @@ def poisson(rows: torch.Tensor, components: torch.Tensor, penalty: torch.Tensor)
 def _scored(rows: torch.Tensor, components: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
     k = len(components)
     pairs = (components[:, None] * components[None]).flatten(0, 1).T
-    scale = components.sum(1) + penalty
+    scale = (components.sum(1) + penalty).clamp(min=1e-300)
     amounts = (rows.sum(1) / components.sum().clamp(min=1e-300))[:, None].repeat(1, k)
-    cost = divergence(rows, amounts, components) + amounts @ penalty
     left = torch.arange(len(rows), device=rows.device)
+    counts, old, expected = rows, amounts.clone(), mixture(rows, amounts, components)
+    cost = _cost(counts, expected) + old @ penalty
     for _ in range(_MOST_STEPS):
-        counts, old = rows[left], amounts[left]
-        expected = mixture(counts, old, components)
         products = (counts / expected) @ components.T
         new = least_squares(((1 / expected) @ pairs).view(-1, k, k), products - penalty)
-        now = divergence(counts, new, components) + new @ penalty
-        worse = now > cost[left]
-        new[worse] = (old * products / scale.clamp(min=1e-300))[worse]
-        now[worse] = divergence(counts[worse], new[worse], components) + new[worse] @ penalty
-        amounts[left], cost[left] = new, now
-        moved = (new - old).abs().amax(1) > _STILL * new.amax(1)
-        left = left[moved]
-        if not len(left):
+        better = mixture(counts, new, components)
+        now = _cost(counts, better) + new @ penalty
+        worse = (now > cost).nonzero()[:, 0]
+        if len(worse):
+            new[worse] = old[worse] * products[worse] / scale
+            better[worse] = mixture(counts[worse], new[worse], components)
+            now[worse] = _cost(counts[worse], better[worse]) + new[worse] @ penalty
+        amounts[left] = new
+        moved = ((new - old).abs().amax(1) > _STILL * new.amax(1)).nonzero()[:, 0]
+        if not len(moved):
             break
+        left, counts, old, expected, cost = left[moved], counts[moved], new[moved], better[moved], now[moved]
     return amounts
+
+
+def _cost(counts: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """The divergence of each row less what does not depend on what is expected."""
+    return (expected - counts * expected.log()).sum(1)
 
 
 def mixture(counts: torch.Tensor, amounts: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
