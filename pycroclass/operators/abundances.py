@@ -113,7 +113,7 @@ class UCLS(_Abundances):
 
     Parameters
     ----------
-    endmembers : array, shape (n_endmembers, *core)
+    endmembers : array, shape (n_endmembers, …)
     item : tuple of Axis, optional
         Axes of one item, for `described_endmembers`; known where the end members were found by `NFINDR` or `VCA`.
 
