@@ -106,8 +106,8 @@ class Operator(Composable, ABC):
         """The part of each item that is taken, for an operator that only does this; the rest is then never read."""
         raise NotImplementedError(f"{type(self).__name__} is no operator that takes a part of each item")
 
-    def workspace(self, spec: Spec) -> int:
-        """Bytes that one item of ``spec`` needs on the device while it is computed: twice its input and output as float32."""
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        """Bytes that one item of ``spec`` needs on ``device`` while it is computed: twice its input and output as float32."""
         output = self.output(spec)
         results = output.values() if isinstance(output, dict) else (output,)
         return 8 * (math.prod(spec.shape) + sum(math.prod(result.shape) for result in results))

@@ -247,10 +247,10 @@ class Stage:
     @cached_property
     def workspace(self) -> int:
         """Bytes that one item needs while it is computed: those of the operator that needs most."""
-        item = self.source.only(self.core)
+        item, device = self.source.only(self.core), self.execution.resolve()
         needed = [0]
         for step in self.steps:
-            needed.append(step.operator.workspace(step.given(item)))
+            needed.append(step.operator.workspace(step.given(item), device))
             item = next(iter(step.outputs.values()))
         return max(needed if self.window is None else needed[2:], default=0)
 
@@ -270,22 +270,26 @@ class Stage:
 
 
 def slabs(navigation: tuple[int, ...], n: int) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
-    """A block's items in their order: rows along its first axis, each with the batches of about ``n`` items in them.
+    """A block's items in their order: rows along its first axis, each with the batches of at most ``n`` items in them, about equal.
 
     Batches depend on the block alone, not on who reads it, so that equal blocks give equal bits.
 
     Examples
     --------
     >>> list(slabs((3, 4), 8))
-    [(slice(0, 2, None), [(0, 8)]), (slice(2, 3, None), [(8, 12)])]
+    [(slice(0, 1, None), [(0, 4)]), (slice(1, 3, None), [(4, 12)])]
     >>> list(slabs((2, 4), 3))
-    [(slice(0, 1, None), [(0, 3), (3, 4)]), (slice(1, 2, None), [(4, 7), (7, 8)])]
+    [(slice(0, 1, None), [(0, 2), (2, 4)]), (slice(1, 2, None), [(4, 6), (6, 8)])]
     """
     n_rows, row = (navigation or (1,))[0], math.prod(navigation[1:])
-    step = max(1, n // max(1, row))
-    for start in range(0, n_rows, step):
-        stop = min(start + step, n_rows)
-        yield slice(start, stop), [(a, min(a + n, stop * row)) for a in range(start * row, stop * row, n)]
+    for start, stop in _parts(n_rows, max(1, n // max(1, row))):
+        yield slice(start, stop), [(start * row + a, start * row + b) for a, b in _parts((stop - start) * row, n)]
+
+
+def _parts(size: int, at_most: int) -> list[tuple[int, int]]:
+    """Where equal parts begin and end, to one: a small rest costs as much as a batch."""
+    n_parts = -(-size // at_most)
+    return [(size * i // n_parts, size * (i + 1) // n_parts) for i in range(n_parts)]
 
 
 def plan(pipeline: Composable, spec: Spec, execution: Execution | None = None) -> tuple[Stage | Cut, ...]:

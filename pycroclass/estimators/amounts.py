@@ -70,7 +70,7 @@ class _Amounts(Operator, ABC):
         component = Axis("component", self.n_components, kind=AxisKind.SPECTRAL, quantity="component", offset=1)
         return replace(spec, axes=(component,), dtype=np.dtype(np.float32), geometry=None, classes=())
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         return 8 * (5 * int(np.prod(spec.shape)) + 3 * self.n_components)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:

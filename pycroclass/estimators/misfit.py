@@ -58,8 +58,8 @@ class Misfit(Operator):
         self.decomposition.output(spec)  # refuses items of another shape
         return replace(spec, axes=(), dtype=np.dtype(np.float32), title="residual", geometry=None, classes=())
 
-    def workspace(self, spec: Spec) -> int:
-        return self.decomposition.workspace(spec) + 8 * int(np.prod(spec.shape))
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return self.decomposition.workspace(spec, device) + 8 * int(np.prod(spec.shape))
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         scores = self.decomposition.transform(block)

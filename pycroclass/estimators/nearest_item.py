@@ -80,8 +80,8 @@ class NearestItem(Operator):
         check_item(spec, self.known.shape[1:], "NearestItem")
         return label_spec(spec, self.n_clusters)
 
-    def workspace(self, spec: Spec) -> int:
-        return super().workspace(spec) + 2 * np.dtype(np.float64).itemsize * self.known.shape[0]
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return super().workspace(spec, device) + 2 * np.dtype(np.float64).itemsize * self.known.shape[0]
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         rows = as_rows(block)

@@ -86,7 +86,7 @@ class PlaceAmongNeighbours(Operator):
         component = Axis("component", self.places.shape[1], kind=AxisKind.SPECTRAL, quantity="component", offset=1)
         return replace(spec, axes=(component,), dtype=np.dtype(np.float32), quantity="place", units="generic", geometry=None, classes=())
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         return 24 * self.items.shape[0] + 16 * math.prod(spec.shape)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,7 @@ class PatchStrength(Operator):
         feature = Axis("feature", n, kind=AxisKind.SPECTRAL, quantity="feature")
         return replace(spec, axes=(feature,), dtype=np.dtype(np.float32), quantity="feature", geometry=None, classes=())
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         n_scores = 4 * self.components.shape[0] * math.prod(spec.shape[1:]) // self.mean.shape[0] ** 2
         return 8 * math.prod(spec.shape) + 12 * n_scores
 

@@ -80,8 +80,8 @@ class WindowFilter(Operator):
             raise AxisError(f"an image of {spec.shape[-2:]} has no window of {self.size} pixels, on which this was fitted")
         return replace(spec, dtype=real_dtype(spec.dtype))
 
-    def workspace(self, spec: Spec) -> int:
-        return (2 + self.project.n_components) * super().workspace(spec)
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return (2 + self.project.n_components) * super().workspace(spec, device)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         images = floating(block).flatten(0, 1)[:, None]

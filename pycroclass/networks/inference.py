@@ -74,7 +74,7 @@ def prepared(module: Classifier, device: torch.device, precision: Precision = "f
         return _Typed(plain.to(device), precision)
     _drop_dropout(traced)
     _fold_norms(traced)
-    if device.type == "cpu":
+    if device.type != "cuda":
         _join_narrow(traced)
     _rectify_in_place(traced)
     traced.graph.lint()

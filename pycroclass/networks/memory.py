@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, Final
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pycroclass.networks.classifier import Classifier
+from pycroclass.networks.inference import prepared
+
+_META: Final = torch.device("meta")
+_MANY: Final = 16
 
 
-def measured_workspace(module: Classifier, shape: tuple[int, ...]) -> int:
-    """Bytes in use at once, weights aside, while one item of ``shape`` is answered in float32; twice the largest tensor at least, for
-    whatever takes it may make another one.
+def measured_workspace(module: Classifier, shape: tuple[int, ...], device: torch.device) -> int:
+    """Bytes in use at once, weights aside, for each of many items of ``shape`` that the network answers in float32.
+
+    At least twice its share of the largest tensor, for whatever takes that may make another one.
 
     Parameters
     ----------
     module : Classifier
         On the meta device: nothing is computed.
     shape : tuple of int
+    device : torch.device
+        What runs there is another form of the network on a CPU than on a GPU.
 
     Examples
     --------
     >>> from pycroclass.networks import architecture
     >>> outline = architecture("hit_network").outline({})
-    >>> measured_workspace(outline, (1, 350, 350)) // 344**2  # the item, and what its 4 filters give, twice
+    >>> measured_workspace(outline, (1, 350, 350), torch.device("cuda")) // 344**2  # the item, and what its 4 filters give, twice
     36
+    >>> measured_workspace(outline, (1, 350, 350), torch.device("cpu")) // 344**2  # two items at a time up to the pool
+    8
     """
+    runs: nn.Module = module.eval() if device.type == "cuda" else prepared(module, _META)
     live = _Live()
     with torch.inference_mode(), live:
-        items = torch.empty((1, *shape), device="meta")
-        module.eval()(items)
-    return max(live.most, 2 * live.largest)
+        items = torch.empty((_MANY, *shape), device=_META)
+        runs(items)
+    return -(-max(live.most, 2 * live.largest) // _MANY)
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it

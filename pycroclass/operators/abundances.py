@@ -78,7 +78,7 @@ class _Abundances(Operator):
         number = replace(spec, dtype=floating_dtype(spec.dtype), geometry=None, classes=())
         return {"abundance": replace(number, axes=(axis,), quantity="abundance", units="generic"), "residual": replace(number, axes=())}
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         return 40 * int(np.prod(spec.shape)) + 8 * self.n_endmembers * (12 + 4 * self.n_endmembers)
 
     def transform(self, block: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -46,8 +46,8 @@ class _Flatten(Operator):
             check_broadcasts("mask", self.mask, spec)
         return replace(spec, dtype=real_dtype(spec.dtype))
 
-    def workspace(self, spec: Spec) -> int:
-        return 5 * super().workspace(spec)  # float64, its weights and one product
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return 5 * super().workspace(spec, device)  # float64, its weights and one product
 
     def used(self, block: torch.Tensor) -> torch.Tensor:
         """Which values the fit sees: finite ones outside the mask."""

@@ -92,8 +92,8 @@ class GradCAM(_NetworkOperator):
             raise AxisError(f"Grad-CAM is for images (channel, y, x), got {spec.names}")
         return replace(spec, axes=spec.axes[1:], dtype=np.dtype(np.float32), quantity="evidence", units="generic", classes=())
 
-    def workspace(self, spec: Spec) -> int:
-        return super().workspace(spec) + 8 * int(np.prod(spec.shape[1:]))
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return super().workspace(spec, device) + 8 * int(np.prod(spec.shape[1:]))
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         items = block.to(torch.float32)

@@ -151,7 +151,7 @@ class ImageFeatures(Operator):
             raise ParameterError(f"images have no {n_features} features of the kinds {', '.join(self.kinds)}")
         return np.concatenate([np.full(length, length**-0.5) for length in lengths])
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         return 16 * math.prod(spec.shape) + _PER_PIXEL * math.prod(spec.shape[1:]) + _PER_IMAGE
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:

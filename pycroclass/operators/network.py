@@ -81,8 +81,8 @@ class _NetworkOperator(Operator):
         if spec.dtype.kind == "c":
             raise AxisError(f"the network {self.architecture} takes real numbers, got {spec.dtype}. Take the modulus or the phase first.")
 
-    def workspace(self, spec: Spec) -> int:
-        return measured_workspace(self.outline, spec.shape)
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return measured_workspace(self.outline, spec.shape, device)
 
     def answer(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Embedding and logits of each item, and whether the item and its logits are finite, of a shape that broadcasts to them.

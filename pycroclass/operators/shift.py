@@ -94,8 +94,8 @@ class Shift(Operator):
     def output(self, spec: Spec) -> Spec:
         return replace(spec, dtype=floating_dtype(spec.dtype))
 
-    def workspace(self, spec: Spec) -> int:
-        return 3 * super().workspace(spec)
+    def workspace(self, spec: Spec, device: torch.device) -> int:
+        return 3 * super().workspace(spec, device)
 
     def apply(self, block: torch.Tensor, items: Items) -> torch.Tensor:
         n = len(self.shifts.values)

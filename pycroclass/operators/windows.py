@@ -69,7 +69,7 @@ class Windows(Unfolding):
         insides = (_inside(axis, n) for axis, n in zip((y, x), size, strict=True))
         return replace(spec, axes=(*channel, *middles, *insides), geometry=None)
 
-    def workspace(self, spec: Spec) -> int:
+    def workspace(self, spec: Spec, device: torch.device) -> int:
         return 0  # views
 
     def views(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -199,8 +199,16 @@ def test_workspace_by_hand() -> None:
     with torch.device("meta"):
         outline, half = HitNetwork(), HitNetwork(n_channels=2)
     first = 4 * 344 * 344 * 4  # bytes of the first convolution's result
-    assert measured_workspace(outline, (1, 350, 350)) == 4 * 350 * 350 + 2 * first
-    assert measured_workspace(half, (2, 350, 350)) == 2 * 4 * 350 * 350 + 2 * first
+    assert measured_workspace(outline, (1, 350, 350), torch.device("cuda")) == 4 * 350 * 350 + 2 * first
+    assert measured_workspace(half, (2, 350, 350), torch.device("cuda")) == 2 * 4 * 350 * 350 + 2 * first
+
+
+def test_workspace_of_a_narrow_convolution_is_that_of_its_tiles() -> None:
+    with torch.device("meta"):
+        outline = HitNetwork()
+    items, tile = 4 * 350 * 350, 2 * 4 * 344 * 384 * 4  # two frames at once
+    on_cpu = measured_workspace(outline, (1, 350, 350), CPU)
+    assert items < on_cpu < 2 * items + tile
 
 
 def test_workspace_counts_what_is_kept_for_later() -> None:
@@ -209,7 +217,7 @@ def test_workspace_counts_what_is_kept_for_later() -> None:
     plane = 4 * 64 * 64
     kept, grown = 8 * plane, 16 * plane // 4
     in_merge = 16 * plane + 2 * 8 * plane  # the joined picture, and a convolution's result normalised
-    assert measured_workspace(outline, (1, 64, 64)) == plane + kept + grown + in_merge
+    assert measured_workspace(outline, (1, 64, 64), torch.device("cuda")) == plane + kept + grown + in_merge
 
 
 class _Meanwhile(ImageResNet):

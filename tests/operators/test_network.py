@@ -211,8 +211,8 @@ def test_a_network_is_prepared_once_for_each_precision(monkeypatch: pytest.Monke
 
 
 def test_workspace_is_more_than_the_item() -> None:
-    assert classify().workspace(ITEM) > 4 * 21 * 18
-    assert classify_pixels()[1].workspace(ITEM) > classify().workspace(ITEM)
+    assert classify().workspace(ITEM, torch.device("cpu")) > 4 * 21 * 18
+    assert classify_pixels()[1].workspace(ITEM, torch.device("cpu")) > classify().workspace(ITEM, torch.device("cpu"))
 
 
 def test_any_batching_gives_the_same_answer() -> None:
