@@ -15,7 +15,7 @@ import pycroclass as pc
 from benchmarks.environments import CACHE
 
 FRAME = 512
-STACK = (128, 128, 128, 128)
+STACK = (256, 128, 128, 128)
 STORAGES = {
     "none": {},
     "gzip-4 + shuffle": {"compression": "gzip", "compression_opts": 4, "shuffle": True},

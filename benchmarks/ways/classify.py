@@ -30,7 +30,7 @@ Check = Callable[[], list[float]]
 Forward = Callable[[torch.Tensor], torch.Tensor]
 _FOLDER = tempfile.TemporaryDirectory(prefix="pycroclass-bench-")
 _OUTPUT = Path(_FOLDER.name) / "result.h5"
-_MICRO_BATCHES = {"hit network": (2, 4, 8, 16), "ResNet-18": (4, 8, 16), "U-Net": (1, 2)}
+_MICRO_BATCHES = {"hit network": (4, 8, 16, 32), "ResNet-18": (4, 8, 16), "U-Net": (1, 2)}
 _COPY_BATCH = 256
 
 
