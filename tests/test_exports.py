@@ -28,7 +28,6 @@ def test_operators_and_estimators_are_public() -> None:
         "PatchStrength",
         "PlaceAmongNeighbours",
         "NonnegativeFit",
-        "ObliqueProject",
         "PoissonFit",
         "Project",
         "Reconstruct",

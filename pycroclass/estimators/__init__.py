@@ -15,7 +15,6 @@ from pycroclass.estimators.mixture import GaussianMixture
 from pycroclass.estimators.nearest_item import NearestItem
 from pycroclass.estimators.neighbour_maps import TSNE, UMAP, PlaceAmongNeighbours
 from pycroclass.estimators.nmf import NMF, PoissonNMF
-from pycroclass.estimators.oblique import ObliqueProject
 from pycroclass.estimators.patches import PatchPCA, PatchStrength
 from pycroclass.estimators.pca import PCA
 from pycroclass.estimators.poisson_pca import PoissonPCA, PoissonScale, WeighCounts
@@ -53,7 +52,6 @@ __all__ = [
     "NearestCentre",
     "NetworkClassifier",
     "NonnegativeFit",
-    "ObliqueProject",
     "Optimisation",
     "Progress",
     "PatchPCA",

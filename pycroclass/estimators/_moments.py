@@ -1,4 +1,4 @@
-"""Mean and spread of items in one pass, without cancellation and independent of the order of blocks."""
+"""Mean and spread of items in one pass, independent of the order of blocks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Final
 
 import torch
 
-from pycroclass.estimators._items import as_rows
+from pycroclass.errors import DataError
+from pycroclass.estimators._items import as_rows, check_finite, check_real
 from pycroclass.operator import Items
-from pycroclass.reduction import Reduction, State
+from pycroclass.reduction import Reducible, Reduction, State
+from pycroclass.spec import Spec
 
 _PANEL: Final = 256
 
@@ -47,3 +49,32 @@ class Scatter(Moments):
             panel = rows[:, start : start + _PANEL]
             products[start : start + _PANEL, start:] = panel.T @ rows[:, start:]
         return products
+
+
+class _Sums(Reduction):
+    """Number of items, sum of each feature and least value of all."""
+
+    def partial(self, block: torch.Tensor, items: Items) -> State:
+        rows = as_rows(block)
+        return torch.tensor(float(len(rows)), dtype=torch.float64), rows.sum(0), rows.min()
+
+    def merge(self, a: State, b: State) -> State:
+        return a[0] + b[0], a[1] + b[1], torch.minimum(a[2], b[2])
+
+
+def nonnegative_mean(data: Reducible, spec: Spec) -> torch.Tensor:
+    """Mean of each feature of data that are nowhere negative, shape (features,).
+
+    Raises
+    ------
+    DataError
+        If they are negative anywhere, zero everywhere, complex or not finite.
+    """
+    check_real(spec)
+    n, total, least = data.reduce(_Sums())
+    check_finite(spec, total)
+    if least < 0:
+        raise DataError(f"{spec.title!r} goes down to {float(least):g}, but counts are never negative: put Clip(low=0) before")
+    if not total.any():
+        raise DataError(f"{spec.title!r} is zero everywhere")
+    return total / n

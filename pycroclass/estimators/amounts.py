@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import ParameterError
 from pycroclass.estimators import _nonnegative
-from pycroclass.estimators._items import as_rows, check_item
-from pycroclass.estimators.projection import Reconstruct
-from pycroclass.operator import Operator, set_field
-from pycroclass.operators._stack import stack_axis, stack_spec
+from pycroclass.estimators._items import as_rows
+from pycroclass.estimators.projection import OntoComponents, Reconstruct
+from pycroclass.operator import set_field
 from pycroclass.operators._tensor import as_tensor
-from pycroclass.spec import Axis, AxisKind, Domain, Spec
+from pycroclass.spec import Axis, Spec
 
 
 @dataclass(frozen=True)
-class _Amounts(Operator, ABC):
+class _Amounts(OntoComponents, ABC):
     """Amounts of components, none below zero; subclasses say what fits best."""
 
-    domain: ClassVar[Domain] = Domain.ITEM
     tolerance: ClassVar[float] = 1e-4
+    title: ClassVar[str] = "non-negative components"
 
     components: ArrayValue
     penalty: ArrayValue
@@ -51,24 +49,9 @@ class _Amounts(Operator, ABC):
                 raise ParameterError(f"{name} of {type(self).__name__} must be numbers of at least zero")
 
     @property
-    def n_components(self) -> int:
-        """Number of components."""
-        return self.components.shape[0]
-
-    @property
     def inverse(self) -> Reconstruct:
         """The operator from amounts back to items with their axes: ``amounts @ components``."""
         return Reconstruct(ArrayValue(np.zeros(self.components.shape[1:])), self.components, self.item)
-
-    def described_components(self) -> tuple[npt.NDArray[Any], Spec]:
-        """The components, shape (n_components, *core), float32, and what they are: a stack of spectra or images to plot."""
-        axis = stack_axis("component", self.n_components, self.item, first=1)
-        return self.components.values.astype(np.float32), stack_spec(axis, self.item, "non-negative components")
-
-    def output(self, spec: Spec) -> Spec:
-        check_item(spec, self.components.shape[1:], type(self).__name__)
-        component = Axis("component", self.n_components, kind=AxisKind.SPECTRAL, quantity="component", offset=1)
-        return replace(spec, axes=(component,), dtype=np.dtype(np.float32), geometry=None, classes=())
 
     def workspace(self, spec: Spec, device: torch.device) -> int:
         return 8 * (5 * int(np.prod(spec.shape)) + 3 * self.n_components)

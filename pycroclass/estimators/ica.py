@@ -15,11 +15,10 @@ from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._behind import Behind
 from pycroclass.estimators._held import held
 from pycroclass.estimators._items import as_rows, positive
-from pycroclass.estimators.oblique import ObliqueProject
-from pycroclass.estimators.pca import PCA, with_signs
+from pycroclass.estimators.pca import PCA, ComponentAnalysis, with_signs
 from pycroclass.estimators.projection import Project
 from pycroclass.operator import Items, set_field
-from pycroclass.reduction import Data, Estimator, Reducible, Reduction, State
+from pycroclass.reduction import Data, Reducible, Reduction, State
 from pycroclass.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -30,13 +29,13 @@ _NO_VARIANCE = 1e-10
 
 
 @dataclass(frozen=True)
-class ICA(Estimator):
+class ICA(ComponentAnalysis):
     """Components whose scores are as independent as can be: the blind separation of sources that are mixed in each item.
 
     FastICA with ``log cosh`` as contrast, all components at once (symmetric), on whitened principal components: one pass for the
     covariance, then one for each step, over the scores alone, which are held in memory as long as they are no more than 2**25 numbers.
     Sources that are Gaussian cannot be told apart. Components have length 1 and a positive largest entry, and come in order of falling
-    variance. Fitting gives an `ObliqueProject`.
+    variance. Fitting gives a `Project` with filters of its own.
 
     Parameters
     ----------
@@ -66,20 +65,17 @@ class ICA(Estimator):
     >>> sources = model(dataset)  # doctest: +SKIP
     """
 
-    n_components: int
     _: KW_ONLY
-    seed: int = 0
     max_iterations: int = 500
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_components", "max_iterations"):
-            set_field(self, name, positive(name, getattr(self, name)))
+        set_field(self, "max_iterations", positive("max_iterations", self.max_iterations))
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):
             raise ParameterError(f"tolerance must be a number above zero, got {self.tolerance!r}")
 
-    def fit(self, data: Data, spec: Spec) -> ObliqueProject:
+    def fit(self, data: Data, spec: Spec) -> Project:
         """The independent components of all items."""
         project = PCA(self.n_components, seed=self.seed).fit(data, spec)
         variance = np.array(project.explained_variance)
@@ -130,7 +126,7 @@ def _orthogonal(matrix: FloatArray) -> FloatArray:
     return nearest
 
 
-def _rotated(project: Project, rotation: FloatArray, n_iterations: int, axes: tuple[str, ...] | None) -> ObliqueProject:
+def _rotated(project: Project, rotation: FloatArray, n_iterations: int, axes: tuple[str, ...] | None) -> Project:
     """The projection onto rotated whitened components, each of length 1 and with a positive largest entry, by falling variance."""
     directions = project.components.values.reshape(project.n_components, -1)
     sd = np.sqrt(np.array(project.explained_variance))
@@ -141,13 +137,13 @@ def _rotated(project: Project, rotation: FloatArray, n_iterations: int, axes: tu
     filters = (rotation / sd)[order] @ directions * lengths[order, None]
     filters *= np.sign(np.einsum("ij,ij->i", filters, components))[:, None]
     shape = project.components.shape
-    return ObliqueProject(
+    return Project(
         project.mean,
-        ArrayValue(filters.reshape(shape)),
         ArrayValue(components.reshape(shape)),
         tuple((lengths[order] ** 2).tolist()),
         project.total_variance,
-        n_iterations,
         project.item,
+        ArrayValue(filters.reshape(shape)),
+        n_iterations,
         axes=axes,
     )

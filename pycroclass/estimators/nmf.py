@@ -14,15 +14,16 @@ import numpy.typing as npt
 import torch
 
 from pycroclass.array_value import ArrayValue
-from pycroclass.errors import DataError, ParameterError
+from pycroclass.errors import ParameterError
 from pycroclass.estimators import _nonnegative
 from pycroclass.estimators._behind import Behind
-from pycroclass.estimators._items import as_rows, check_finite, check_n_components, check_real, positive
+from pycroclass.estimators._items import as_rows, check_n_components, positive
+from pycroclass.estimators._moments import nonnegative_mean
 from pycroclass.estimators.amounts import NonnegativeFit, PoissonFit
-from pycroclass.estimators.pca import singular_vectors
+from pycroclass.estimators.pca import ComponentAnalysis, singular_vectors
 from pycroclass.estimators.poisson_pca import PoissonScale
 from pycroclass.operator import Items, set_field
-from pycroclass.reduction import Data, Estimator, Reduction, State
+from pycroclass.reduction import Data, Reduction, State
 from pycroclass.spec import Axis, Spec
 
 log = logging.getLogger(__name__)
@@ -34,18 +35,15 @@ _LEAST_STEP: Final = 0.1
 
 
 @dataclass(frozen=True)
-class _Factorisation(Estimator):
-    n_components: int
+class _Factorisation(ComponentAnalysis):
     _: KW_ONLY
-    seed: int = 0
     l1: float = 0.0
     max_iterations: int = 500
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_components", "max_iterations"):
-            set_field(self, name, positive(name, getattr(self, name)))
+        set_field(self, "max_iterations", positive("max_iterations", self.max_iterations))
         for name in ("l1", "tolerance"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -53,16 +51,9 @@ class _Factorisation(Estimator):
 
     def fitted(self, data: Data, spec: Spec) -> _Course:
         """The best components of all items, shape (component, feature), as they come."""
-        check_real(spec)
         n_features = int(np.prod(spec.shape))
         check_n_components(self.n_components, data.n_items, n_features)
-        total, squares, least = (float(part) for part in data.reduce(_Extent()))
-        check_finite(spec, torch.tensor([total, squares]))
-        if least < 0:
-            raise DataError(f"{spec.title!r} goes down to {least:g}, but what adds up is never negative: put Clip(low=0) before")
-        if total == 0:
-            raise DataError(f"{spec.title!r} is zero everywhere")
-        start = self.start(data, spec, total / (data.n_items * n_features))
+        start = self.start(data, spec, float(nonnegative_mean(data, spec).mean()))
         l1_items = torch.full((self.n_components,), self.l1 * n_features, dtype=torch.float64)
 
         def step(components: torch.Tensor) -> _Step:
@@ -209,18 +200,6 @@ class PoissonNMF(_Factorisation):
         scored = _nonnegative.least_squares(grams.view(-1, k, k), (ratios - l1_components).T).T
         multiplied = components * ratios / (totals + l1_components).clamp(min=1e-300)[:, None]
         return _Step(components, objective, totals, scored, multiplied)
-
-
-@dataclass(frozen=True)
-class _Extent(Reduction):
-    """Sum, sum of squares and least of all values."""
-
-    def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block)
-        return rows.sum(), rows.square().sum(), rows.min()
-
-    def merge(self, a: State, b: State) -> State:
-        return a[0] + b[0], a[1] + b[1], torch.minimum(a[2], b[2])
 
 
 @dataclass(frozen=True)

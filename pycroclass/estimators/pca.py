@@ -35,7 +35,20 @@ _MAX_PASSES: Final = 200
 
 
 @dataclass(frozen=True)
-class PCA(Estimator):
+class ComponentAnalysis(Estimator):
+    """What estimators of components share."""
+
+    n_components: int
+    _: KW_ONLY
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_field(self, "n_components", positive("n_components", self.n_components))
+
+
+@dataclass(frozen=True)
+class PCA(ComponentAnalysis):
     """Principal components: the directions in which items vary most.
 
     The covariance of all items is summed in float64 in one pass and diagonalised, as scikit-learn does it in memory. Items of more
@@ -62,14 +75,6 @@ class PCA(Estimator):
     >>> model = pc.fit(pc.PCA(2), dataset)  # doctest: +SKIP
     >>> scores = model(dataset)  # doctest: +SKIP
     """
-
-    n_components: int
-    _: KW_ONLY
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_field(self, "n_components", positive("n_components", self.n_components))
 
     def fit(self, data: Reducible, spec: Spec) -> Project:
         """The projection onto the principal components of all items."""

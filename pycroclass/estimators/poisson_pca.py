@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 
 from pycroclass.array_value import ArrayValue
-from pycroclass.errors import DataError, ParameterError
+from pycroclass.errors import ParameterError
 from pycroclass.estimators._behind import Behind
-from pycroclass.estimators._items import as_rows, check_finite, check_item, check_n_components, check_real, positive
-from pycroclass.estimators._moments import Moments
-from pycroclass.estimators.oblique import ObliqueProject
-from pycroclass.estimators.pca import singular_vectors, with_signs
-from pycroclass.operator import Items, Operator, set_field
+from pycroclass.estimators._items import check_item, check_n_components
+from pycroclass.estimators._moments import Moments, nonnegative_mean
+from pycroclass.estimators.pca import ComponentAnalysis, singular_vectors, with_signs
+from pycroclass.estimators.projection import Project
+from pycroclass.operator import Operator, set_field
 from pycroclass.operators._tensor import as_tensor, floating, floating_dtype
-from pycroclass.reduction import Data, Estimator, Reduction, State
+from pycroclass.reduction import Data, Estimator
 from pycroclass.spec import Axis, Domain, Spec
 
 
@@ -100,24 +100,18 @@ class PoissonScale(Estimator):
 
     def fit(self, data: Data, spec: Spec) -> WeighCounts:
         """The mean of each feature."""
-        check_real(spec)
-        n, total, least = data.reduce(_Counts())
-        check_finite(spec, total)
-        if least < 0:
-            raise DataError(f"{spec.title!r} goes down to {float(least):g}, but counts are never negative: put Clip(low=0) before")
-        if not total.sum():
-            raise DataError(f"{spec.title!r} is zero everywhere")
-        return WeighCounts(ArrayValue((total / n).numpy().reshape(spec.shape)), spec.axes, axes=self.axes)
+        mean = nonnegative_mean(data, spec)
+        return WeighCounts(ArrayValue(mean.numpy().reshape(spec.shape)), spec.axes, axes=self.axes)
 
 
 @dataclass(frozen=True)
-class PoissonPCA(Estimator):
+class PoissonPCA(ComponentAnalysis):
     """Principal components of counts, each count weighted by its Poisson noise: weak signals are not lost in the noise of strong ones.
 
     The singular vectors of the data weighted as by `PoissonScale`, the mean not taken off, as Keenan and Kotula do. The weights are
     undone: scores and components are in the units of the data, and ``model | model.inverse`` denoises. Variances are mean squares of
-    the weighted data, in which the noise of a feature has about 1. Fitting gives an `ObliqueProject`, because with other weights its
-    components are not orthogonal; the weight of an item drops out of its scores.
+    the weighted data, in which the noise of a feature has about 1. Fitting gives a `Project` with filters of its own, because with
+    other weights its components are not orthogonal; the weight of an item drops out of its scores.
 
     Parameters
     ----------
@@ -143,15 +137,7 @@ class PoissonPCA(Estimator):
     >>> scores = model(dataset)  # doctest: +SKIP
     """
 
-    n_components: int
-    _: KW_ONLY
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_field(self, "n_components", positive("n_components", self.n_components))
-
-    def fit(self, data: Data, spec: Spec) -> ObliqueProject:
+    def fit(self, data: Data, spec: Spec) -> Project:
         """The weighted principal components of all items."""
         n_features = int(np.prod(spec.shape))
         check_n_components(self.n_components, data.n_items, n_features)
@@ -164,25 +150,12 @@ class PoissonPCA(Estimator):
         lengths = np.linalg.norm(components, axis=1, keepdims=True)
         filters = np.divide(components, root**2, out=np.zeros_like(components), where=root > 0)
         shape = (self.n_components, *spec.shape)
-        return ObliqueProject(
+        return Project(
             ArrayValue(np.zeros(spec.shape)),
-            ArrayValue((filters * lengths).reshape(shape)),
             ArrayValue((components / np.where(lengths > 0, lengths, 1)).reshape(shape)),
             tuple((np.maximum(values, 0) / float(n)).tolist()),
             float(squares.sum() / n + mean.square().sum()),
-            0,
             spec.axes,
+            ArrayValue((filters * lengths).reshape(shape)),
             axes=self.axes,
         )
-
-
-@dataclass(frozen=True)
-class _Counts(Reduction):
-    """Number of items, sum of each feature, least value."""
-
-    def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block)
-        return torch.tensor(float(len(rows)), dtype=torch.float64), rows.sum(0), rows.min()
-
-    def merge(self, a: State, b: State) -> State:
-        return a[0] + b[0], a[1] + b[1], torch.minimum(a[2], b[2])

@@ -1,4 +1,4 @@
-"""What a principal component analysis learned: onto components, and back."""
+"""What a decomposition into components learned: from items to scores, and back."""
 
 from __future__ import annotations
 
@@ -17,23 +17,55 @@ from pycroclass.operators._tensor import as_tensor, floating
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
 
 
-@dataclass(frozen=True)
-class Project(Operator):
-    """Scores of each item on principal components: ``(item - mean) @ components.T``.
+class OntoComponents(Operator):
+    """What operators share that give one number for each of several ``components`` in each item; their subclasses hold these."""
 
-    ``(*core)`` becomes ``(component,)``, counted from 1, float32, in the units of the data. Made by `PCA.fit`.
+    domain: ClassVar[Domain] = Domain.ITEM
+    title: ClassVar[str]
+    """Of the components."""
+
+    components: ArrayValue
+    item: tuple[Axis, ...]
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.components.shape[0]
+
+    def described_components(self) -> tuple[npt.NDArray[Any], Spec]:
+        """The components, shape (n_components, *core), float32, and what they are: a stack of spectra or images to plot."""
+        axis = stack_axis("component", self.n_components, self.item, first=1)
+        return self.components.values.astype(np.float32), stack_spec(axis, self.item, self.title)
+
+    def output(self, spec: Spec) -> Spec:
+        check_item(spec, self.components.shape[1:], type(self).__name__)
+        component = Axis("component", self.n_components, kind=AxisKind.SPECTRAL, quantity="component", offset=1)
+        return replace(spec, axes=(component,), dtype=np.dtype(np.float32), geometry=None, classes=())
+
+
+@dataclass(frozen=True)
+class Project(OntoComponents):
+    """Scores of each item on components: ``(item - mean) @ filters.T``.
+
+    ``(*core)`` becomes ``(component,)``, counted from 1, float32, in the units of the data. Made by `PCA.fit`, `SVD.fit`, `ICA.fit` and
+    `PoissonPCA.fit`.
 
     Parameters
     ----------
     mean : array, shape (*core)
     components : array, shape (n_components, *core)
-        Orthonormal, in order of falling variance.
+        What the scores are of, each of length 1, in order of falling variance: an item is about ``mean + scores @ components``.
     explained_variance : tuple of float
-        Variance of the scores of each component, in squared units of the data.
+        What each component adds to the variance that they explain, in squared units of the data.
     total_variance : float
-        Sum of the variances of all features.
+        What there is to explain, in the same units: the sum of the variances of all features.
     item : tuple of Axis
         Axes of the items that this was fitted on.
+    filters : array, shape (n_components, *core), optional
+        What finds the scores where the components are not orthogonal: ``filters @ components.T`` is the identity. By default the
+        components themselves.
+    n_iterations : int
+        Steps that led here; 0 where the answer is direct.
 
     Raises
     ------
@@ -49,31 +81,33 @@ class Project(Operator):
     [[2.0]]
     >>> project.explained_variance_ratio
     (0.8,)
+    >>> oblique = Project([0.0, 0.0], [[1.0, 0.0]], (4.0,), 5.0, (Axis("energy", 2),), filters=[[1.0, -1.0]])
+    >>> oblique.transform(torch.tensor([[7.0, 3.0]])).tolist()
+    [[4.0]]
     """
 
-    domain: ClassVar[Domain] = Domain.ITEM
     tolerance: ClassVar[float] = 1e-5
+    title: ClassVar[str] = "components"
 
     mean: ArrayValue
     components: ArrayValue
     explained_variance: tuple[float, ...]
     total_variance: float
     item: tuple[Axis, ...]
+    filters: ArrayValue | None = None
+    n_iterations: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_field(self, "mean", ArrayValue(self.mean))
-        set_field(self, "components", ArrayValue(self.components))
+        for name in ("mean", "components") if self.filters is None else ("mean", "components", "filters"):
+            set_field(self, name, ArrayValue(getattr(self, name)))
         set_field(self, "explained_variance", tuple(float(value) for value in self.explained_variance))
         set_field(self, "item", tuple(self.item))
         _check_shapes(self.mean, self.components, self.item)
+        if self.filters is not None and self.filters.shape != self.components.shape:
+            raise ParameterError(f"components of shape {self.components.shape} need as many filters, got {self.filters.shape}")
         if len(self.explained_variance) != self.n_components:
             raise ParameterError(f"{self.n_components} components need as many variances, got {len(self.explained_variance)}")
-
-    @property
-    def n_components(self) -> int:
-        """Number of components."""
-        return self.components.shape[0]
 
     @property
     def explained_variance_ratio(self) -> tuple[float, ...]:
@@ -85,24 +119,15 @@ class Project(Operator):
         """The operator from scores back to items with their axes; ``project | project.inverse`` denoises."""
         return Reconstruct(self.mean, self.components, self.item)
 
-    def described_components(self) -> tuple[npt.NDArray[Any], Spec]:
-        """The components, shape (n_components, *core), float32, and what they are: a stack of spectra or images to plot."""
-        axis = stack_axis("component", self.n_components, self.item, first=1)
-        return self.components.values.astype(np.float32), stack_spec(axis, self.item, "principal components")
-
-    def output(self, spec: Spec) -> Spec:
-        check_item(spec, self.mean.shape, "Project")
-        component = Axis("component", self.n_components, kind=AxisKind.SPECTRAL, quantity="component", offset=1)
-        return replace(spec, axes=(component,), dtype=np.dtype(np.float32), geometry=None, classes=())
-
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         items = floating(block) - as_tensor(self.mean, block)
-        return (items.flatten(1) @ as_tensor(self.components, block).flatten(1).T).to(torch.float32)
+        filters = self.components if self.filters is None else self.filters
+        return (items.flatten(1) @ as_tensor(filters, block).flatten(1).T).to(torch.float32)
 
 
 @dataclass(frozen=True)
 class Reconstruct(Operator):
-    """Items from their scores on principal components: ``mean + scores @ components``.
+    """Items from their scores on components: ``mean + scores @ components``.
 
     ``(component,)`` becomes ``(*core)``, float32. Made by `Project.inverse`.
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import DataError
-from pycroclass.estimators._items import check_finite, check_n_components, check_real, positive
+from pycroclass.estimators._items import check_finite, check_n_components, check_real
 from pycroclass.estimators._moments import Moments
-from pycroclass.estimators.pca import singular_vectors, with_signs
+from pycroclass.estimators.pca import ComponentAnalysis, singular_vectors, with_signs
 from pycroclass.estimators.projection import Project
-from pycroclass.operator import set_field
-from pycroclass.reduction import Data, Estimator
+from pycroclass.reduction import Data
 from pycroclass.spec import Spec
 
 
 @dataclass(frozen=True)
-class SVD(Estimator):
+class SVD(ComponentAnalysis):
     """Right singular vectors of the data as they are: as `PCA`, but the mean is not taken off, so that the first is about the mean item.
 
     Fitting gives a `Project` with a mean of zero, whose variances are mean squares.
@@ -42,14 +41,6 @@ class SVD(Estimator):
     >>> model = pc.fit(pc.SVD(5), dataset)  # doctest: +SKIP
     >>> cleaned = (model | model[0].inverse)(dataset)  # doctest: +SKIP
     """
-
-    n_components: int
-    _: KW_ONLY
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_field(self, "n_components", positive("n_components", self.n_components))
 
     def fit(self, data: Data, spec: Spec) -> Project:
         """The projection onto the singular vectors of all items."""

@@ -161,27 +161,7 @@ class Embedding(_NetworkOperator):
 
     Items of which a network knows the same look alike to it, whether or not they belong to a class that it was trained for.
 
-    Parameters
-    ----------
-    architecture : str
-        Registered name, such as ``resnet_small`` (items ``(channel, y, x)``) or ``resnet_spectrum`` (items ``(length,)``).
-    parameters : mapping
-        Of the architecture.
-    weights : mapping of str to array
-        The state dict of the network, its last layer too; tensors and arrays will do. Items are converted to float32.
-
-    Raises
-    ------
-    ParameterError
-        If the architecture is unknown, or does not take the parameters or the weights.
-    DataError
-        If a weight is not finite.
-    AxisError
-        On data with other channels, another length or complex values.
-
-    Notes
-    -----
-    An item that holds NaN or inf gets NaN. A process keeps the last four networks that it used on each device.
+    Parameters, errors and notes are those of `Network`; the weights hold the last layer too.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 import pycroclass as pc
 from pycroclass.errors import AxisError, DataError, ParameterError
-from pycroclass.estimators import ICA, ObliqueProject, _held
+from pycroclass.estimators import ICA, Project, _held
 from pycroclass.serialize import from_dict, to_dict
 from pycroclass.spec import Axis
 
@@ -121,9 +121,9 @@ def test_refusals() -> None:
     with pytest.raises(ParameterError, match="tolerance"):
         ICA(2, tolerance=0)
     with pytest.raises(ParameterError, match="filters"):
-        ObliqueProject([0.0], [[1.0], [1.0]], [[1.0]], (1.0,), 1.0, 0, (Axis("e", 1),))
+        Project([0.0], [[1.0]], (1.0,), 1.0, (Axis("e", 1),), [[1.0], [1.0]])
     with pytest.raises(AxisError, match="energy 3"):
-        ObliqueProject([0.0], [[1.0]], [[1.0]], (1.0,), 1.0, 0, (Axis("e", 1),)).output(spectra_spec(array))
+        Project([0.0], [[1.0]], (1.0,), 1.0, (Axis("e", 1),), [[1.0]]).output(spectra_spec(array))
 
 
 @pytest.mark.slow
