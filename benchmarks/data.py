@@ -16,6 +16,7 @@ from benchmarks.environments import CACHE
 
 FRAME = 512
 STACK = (256, 128, 128, 128)
+_N_ITEMS = 1_000_000
 STORAGES = {
     "none": {},
     "gzip-4 + shuffle": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
@@ -98,6 +99,31 @@ def _mixture(rows: int, columns: int, channels: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     shapes = np.exp(-(((np.arange(channels) / channels - rng.random((4, 1))) / 0.08) ** 2))
     return rng.poisson(rng.dirichlet(np.ones(4), (rows, columns)) @ shapes * 100).astype(np.float32)
+
+
+def clusters_in_file(n: int) -> Path:
+    """HDF5 with ``n`` items of 64 features around 16 centres, float32, uncompressed and in one piece at ``/data``."""
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            target = file.create_dataset("data", (n, 64), np.float32)
+            target.dims[1].label = "feature"
+            for start in range(0, n, _N_ITEMS):
+                part = _around_centres(min(_N_ITEMS, n - start), start)
+                target[start : start + len(part)] = part
+
+    return _once(f"clusters-{n}.h5", write)
+
+
+def clusters_in_memory(n: int) -> Path:
+    """The first ``n`` of such items as ``npy``."""
+    return saved(f"clusters-{n}", _around_centres(n, 0))
+
+
+def _around_centres(n: int, seed: int) -> np.ndarray:
+    centres = 3 * np.random.default_rng(0).standard_normal((16, 64), np.float32)
+    rng = np.random.default_rng((1, seed))
+    return centres[rng.integers(16, size=n)] + rng.standard_normal((n, 64), np.float32)
 
 
 def sparse_frames(n: int, size: int, per_chunk: int) -> Path:

@@ -34,7 +34,7 @@ def decoder(dataset: h5py.Dataset) -> Callable[[bytes], np.ndarray]:
         for start in range(0, n_bytes, block):
             (n,) = struct.unpack_from(">I", raw, at)
             piece = imagecodecs.lz4_decode(raw[at + 4 : at + 4 + n], out=min(block, n_bytes - start))
-            out[start : start + block] = imagecodecs.bitshuffle_decode(np.frombuffer(piece, np.uint8), itemsize=dtype.itemsize)
+            out[start : start + block] = np.frombuffer(imagecodecs.bitshuffle_decode(piece, itemsize=dtype.itemsize), np.uint8)
             at += 4 + n
         return out.view(dtype).reshape(shape)
 
