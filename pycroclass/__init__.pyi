@@ -3,11 +3,7 @@ from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
 from .augmentation import Augmentation
 from .bundle import Bundle
-from .cluster_count import ClusterCount, cluster_count
-from .cluster_pictures import cluster_page
-from .decomposition import components, decompose, maps
 from .embedding import ImageMap, embed, map_images, name_clusters
-from .endmember_number import VirtualDimension, virtual_dimension
 from .errors import PycroclassError
 from .estimators import (
     HDBSCAN,
@@ -42,6 +38,13 @@ from .estimators import (
     WindowPCA,
 )
 from .evaluation import Evaluation, Predictions, evaluate
+from .exploring.cluster_count import ClusterCount, cluster_count
+from .exploring.cluster_pictures import cluster_page
+from .exploring.component_pictures import component_page
+from .exploring.decomposition import components, decompose, maps
+from .exploring.endmember_number import VirtualDimension, virtual_dimension
+from .exploring.rank import Scree, scree
+from .exploring.unmixing import unmix
 from .geometry import Geometry
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
@@ -96,19 +99,17 @@ from .operators import (
 )
 from .per_item import column, take
 from .provenance import Provenance
-from .rank import Scree, scree
 from .readers import read
 from .recipe import Recipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
-from .reporting import report
+from .reporting import exploration_report, report
 from .spec import Axis, AxisKind, Domain, Spec
 from .splitting import Split, count_classes, split, split_as_given
 from .stage import Execution
 from .training import train
 from .training_recipe import TrainingRecipe
 from .transfer import Normalisation, Pretrained, pretrained
-from .unmixing import unmix
 from .writers import append, pack, write
 
 __all__ = [
@@ -224,6 +225,7 @@ __all__ = [
     "cluster_count",
     "cluster_page",
     "column",
+    "component_page",
     "components",
     "concatenate",
     "count_classes",
@@ -232,6 +234,7 @@ __all__ = [
     "embed",
     "find_leaks",
     "evaluate",
+    "exploration_report",
     "fit",
     "map_images",
     "maps",

@@ -1,4 +1,4 @@
-"""The command line: ``pycroclass info | plan | run | pack | train | evaluate | report | replay | formats | demo``."""
+"""The command line: ``pycroclass info | plan | run | cluster | decompose | unmix | embed | pack | train | evaluate | report | …``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pycroclass._version import __version__
-from pycroclass.command_options import Fit, Key, Overwrite, Size
+from pycroclass.command_options import Device, Files, Fit, Key, Overwrite, Restart, Size
 from pycroclass.errors import ParameterError, PycroclassError, WriteError
 from pycroclass.evaluation_commands import app as evaluation_app
+from pycroclass.exploring_commands import app as exploring_app
 from pycroclass.training_command import app as training_app
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ out = Console()
 err = Console(stderr=True)
 _SHARD_BYTES: Final = 1 << 30
 
-Files = Annotated[list[str], typer.Argument(help="Files, folders or globs; FILE.h5::/path names one dataset of an HDF5 file.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-
+app.add_typer(exploring_app)
 app.add_typer(training_app)
 app.add_typer(evaluation_app)
 
@@ -123,7 +122,7 @@ def run(
     ] = "auto",
     digest: Annotated[str, typer.Option(help="sampled or full: how sources are recognised later.")] = "sampled",
     on_error: Annotated[str, typer.Option(help="skip or stop: what a bad file means for those behind it.")] = "skip",
-    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away and begin anew.")] = False,
+    restart: Restart = False,
     overwrite: Overwrite = False,
     profile: Annotated[Path | None, typer.Option(help="Draw where the time went into this PNG.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and what is left to do.")] = False,

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+Files = Annotated[list[str], typer.Argument(help="Files, folders or globs; FILE.h5::/path names one dataset of an HDF5 file.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Restart = Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away and begin anew.")]
 Key = Annotated[str | None, typer.Option(help="Dataset of the file, where there are several; see 'pycroclass info'.")]
 Size = Annotated[int | None, typer.Option(help="Bring images to this size, in pixels.")]
 Fit = Annotated[str | None, typer.Option(help="How images are brought to a size: pad, crop or resize.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pycroclass.command_options import Fit, Key, Overwrite, Size
+from pycroclass.command_options import Device, Fit, Key, Overwrite, Size
 from pycroclass.errors import ParameterError, WriteError
 
 app = typer.Typer()
@@ -35,7 +35,7 @@ def evaluate(
     fit: Fit = None,
     n_bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals.")] = 1000,
     seed: int = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Measure how good a bundle is on labelled data, in all and for each group, with intervals."""

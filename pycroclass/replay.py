@@ -15,8 +15,8 @@ import sidpy
 from pycroclass import engine
 from pycroclass.api import concatenate, mean_by_label
 from pycroclass.bundle import Bundle
-from pycroclass.decomposition import components, maps
 from pycroclass.errors import BundleError, PycroclassError, ReplayError
+from pycroclass.exploring.decomposition import components, maps
 from pycroclass.operator import Composable, Operator
 from pycroclass.per_item import take
 from pycroclass.provenance import FileStamp, Provenance, digest_file

@@ -14,9 +14,9 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 import pycroclass as pc
-from pycroclass.cluster_count import ClusterCount, CountMeasures, cluster_count
-from pycroclass.cluster_pictures import cluster_page
 from pycroclass.errors import AxisError, DataError, ParameterError
+from pycroclass.exploring.cluster_count import ClusterCount, CountMeasures, cluster_count
+from pycroclass.exploring.cluster_pictures import cluster_page
 from pycroclass.replay import Verdict
 
 

@@ -13,7 +13,7 @@ from scipy.signal import find_peaks
 
 import pycroclass as pc
 from pycroclass.errors import AxisError, DataError, ParameterError
-from pycroclass.rank import hard_threshold, median_of_noise
+from pycroclass.exploring.rank import hard_threshold, median_of_noise
 from pycroclass.replay import Verdict
 
 SHAPES = np.array([[9.0, 5, 2, 1, 0, 0, 0], [0, 0, 1, 6, 1, 0, 0], [0, 1, 0, 0, 2, 8, 3]])

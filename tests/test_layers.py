@@ -20,20 +20,19 @@ LAYERS = [
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins"},
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
-    {"api", "decomposition", "rank", "simulate", "splitting", "leakage", "endmember_number", "unmixing"},
-    {"training", "replay", "recipe", "pictures", "cluster_count", "cluster_pictures", "evaluation"},
-    {"earlier", "class_counts", "embedding", "reporting"},
+    {"api", "exploring", "simulate", "splitting", "leakage"},
+    {"training", "replay", "pictures", "evaluation"},
+    {"earlier", "recipe", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
-    {"planning", "demo", "progress", "command_options", "evaluation_commands", "training_recipe", "training_command"},
+    {"planning", "demo", "progress", "command_options", "evaluation_commands", "exploring_commands", "training_recipe", "training_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RIM_ONLY = {"sidpy", "h5py"}
 RIM = {
     "sid",
-    "decomposition",
-    "rank",
+    "exploring",
     "per_item",
     "data_record",
     "precision",
@@ -46,8 +45,6 @@ RIM = {
     "replay",
     "recipe",
     "pictures",
-    "cluster_count",
-    "cluster_pictures",
     "planning",
     "demo",
     "cli",
@@ -61,6 +58,7 @@ RIM = {
     "reporting",
     "labelled_files",
     "evaluation_commands",
+    "exploring_commands",
     "training_recipe",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM

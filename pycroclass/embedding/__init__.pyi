@@ -5,6 +5,7 @@ from .naming import name_clusters
 from .neighbours import diverse_sample, isolation, neighbour_distance, similar
 from .page import write_map
 from .quality import ClusterAgreement, cluster_agreement, neighbour_accuracy, trustworthiness
+from .read_map import read_map
 
 __all__ = [
     "ClusterAgreement",
@@ -20,6 +21,7 @@ __all__ = [
     "name_clusters",
     "neighbour_accuracy",
     "neighbour_distance",
+    "read_map",
     "similar",
     "trustworthiness",
     "write_map",

@@ -26,11 +26,12 @@ from pycroclass.stage import Execution
 from pycroclass.transfer import pretrained
 
 By = str | Path | Bundle | Composable
-_BY_NAME: Final[Mapping[str, Composable]] = {
+BY_NAME: Final[Mapping[str, Composable]] = {
     "classical": ImageFeatures(),
     **{kind: ImageFeatures((kind,)) for kind in FEATURES},
     "patches": PatchPCA(),
 }
+"""What describes an image without a network."""
 _BUNDLE: Final = ".safetensors"
 
 
@@ -158,13 +159,13 @@ def backbone(source: Any, architecture: str, *, n_channels: int = 1, licence: st
 
 
 def _described_by(dataset: sidpy.Dataset, by: By) -> Composable:
-    if isinstance(by, str) and by in _BY_NAME:
-        return _BY_NAME[by]
+    if isinstance(by, str) and by in BY_NAME:
+        return BY_NAME[by]
     if isinstance(by, Path | Bundle) or (isinstance(by, str) and by.endswith(_BUNDLE)):
         return _before_its_judgement(loaded_for(dataset, by).pipeline)
     if isinstance(by, Composable):
         return _before_its_judgement(by)
-    raise ParameterError(f"by must be one of {', '.join(_BY_NAME)}, a bundle or its path ({_BUNDLE}), or a pipeline; got {by!r}")
+    raise ParameterError(f"by must be one of {', '.join(BY_NAME)}, a bundle or its path ({_BUNDLE}), or a pipeline; got {by!r}")
 
 
 def _before_its_judgement(pipeline: Composable) -> Composable:

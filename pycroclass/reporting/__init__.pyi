@@ -1,3 +1,4 @@
+from .exploration import exploration_report
 from .page import report
 
-__all__ = ["report"]
+__all__ = ["exploration_report", "report"]

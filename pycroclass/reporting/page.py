@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,7 @@ from pycroclass.evaluation.evaluation import Evaluation
 from pycroclass.files import write_whole
 from pycroclass.reporting import about, sections
 from pycroclass.reporting.notes import notes
-from pycroclass.reporting.parts import Section
+from pycroclass.reporting.parts import Fact, Note, Section
 
 _TEMPLATE: Final = "page.html.j2"
 _STYLE: Final = "page.css"
@@ -96,16 +96,29 @@ def page(evaluations: Mapping[str, Evaluation], bundle: Bundle | None, dataset: 
     if bundle:
         found += [section for section in (about.baselines(bundle), about.first_filters(bundle)) if section]
     found.append(about.origin(first, bundle))
-    template, style = _template()
-    return template.render(
-        title=title,
+    return rendered(
+        title,
+        found,
         name=next(iter(evaluations)),
         classes=first.classes,
         headline=sections.headline(first),
         notes=notes(first, bundle),
-        sections=found,
-        style=style,
-        version=__version__,
+    )
+
+
+def rendered(
+    title: str,
+    parts: Sequence[Section],
+    *,
+    name: str = "",
+    classes: Sequence[str] = (),
+    headline: Sequence[Fact] = (),
+    notes: Sequence[Note] = (),
+) -> str:
+    """A page of these sections as HTML; below the title a name, classes, the most important numbers, and what to know before."""
+    template, style = _template()
+    return template.render(
+        title=title, name=name, classes=classes, headline=headline, notes=notes, sections=parts, style=style, version=__version__
     )
 
 

@@ -61,7 +61,11 @@ def decompose(
     >>> results = pc.decompose(pc.Select(energy=(400, 600)) | pc.NMF(3), dataset)  # doctest: +SKIP
     >>> pc.write(results, "components.h5")  # doctest: +SKIP
     """
-    model = fit(pipeline, dataset, nonfinite=nonfinite, mask=mask, execution=execution)
+    return decomposed(fit(pipeline, dataset, nonfinite=nonfinite, mask=mask, execution=execution), dataset, execution)
+
+
+def decomposed(model: Pipeline, dataset: sidpy.Dataset, execution: Execution | None = None) -> dict[str, sidpy.Dataset]:
+    """As `decompose`, by a fitted pipeline."""
     left = Pipeline((*model.members[:-1], Misfit(model.members[-1])), model.fitted)  # type: ignore[arg-type]  # refuses what has no inverse
     return {
         "components": components(model),

@@ -32,7 +32,7 @@ def criteria(table: pd.DataFrame, votes: Mapping[str, int], recommended: int, ti
     Parameters
     ----------
     table : pandas.DataFrame
-        `pycroclass.cluster_count.ClusterCount.table`.
+        `pycroclass.exploring.cluster_count.ClusterCount.table`.
     votes : mapping of str to int
     recommended : int
     title : str

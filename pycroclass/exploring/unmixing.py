@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from pycroclass.api import fit, run
-from pycroclass.decomposition import components, maps
 from pycroclass.errors import ParameterError
+from pycroclass.exploring.decomposition import components, maps
 from pycroclass.operator import Composable
 from pycroclass.passes import Nonfinite
 from pycroclass.reduction import Estimator
@@ -57,6 +57,11 @@ def unmix(
     """
     to_fit = any(isinstance(step, Estimator) for step in pipeline.steps())
     model = fit(pipeline, dataset, nonfinite=nonfinite, mask=mask, execution=execution) if to_fit else pipeline
+    return unmixed(model, dataset, execution)
+
+
+def unmixed(model: Composable, dataset: sidpy.Dataset, execution: Execution | None = None) -> dict[str, sidpy.Dataset]:
+    """As `unmix`, by fitted operators."""
     results = run(model, dataset, execution=execution)
     if not isinstance(results, dict) or set(results) != {"abundance", "residual"}:
         last = type(model.steps()[-1]).__name__

@@ -20,8 +20,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from pycroclass import cluster_pictures
 from pycroclass.errors import DataError, ParameterError
+from pycroclass.exploring import cluster_pictures
 from pycroclass.passes import Nonfinite, Passes
 from pycroclass.sid import unwrap
 from pycroclass.spec import Domain
