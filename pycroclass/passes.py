@@ -31,6 +31,8 @@ from pycroclass.threads import single_threaded
 
 log = logging.getLogger(__name__)
 
+_TILE_BYTES: Final = 1 << 20
+
 NDArray = npt.NDArray[Any]
 Nonfinite = Literal["refuse", "mask"]
 _FAN_IN: Final = 8
@@ -247,10 +249,17 @@ class _Usable:
     def __call__(self, block: torch.Tensor, mask: NDArray | None) -> tuple[torch.Tensor, torch.Tensor, int]:
         """``(batch, *core)``, which to keep, and how many are not finite although the mask lets them in."""
         tensor = computable(block.reshape(-1, *self.core))
-        finite = torch.isfinite(tensor).flatten(1).all(1) if self.core else torch.isfinite(tensor)
+        finite = _finite_items(tensor)
         allowed = torch.ones_like(finite) if mask is None else torch.from_numpy(np.ravel(mask).copy()).to(finite.device)
         n_bad = int((allowed & ~finite).sum())
         return tensor.unsqueeze(1) if self.adds_channel else tensor, allowed & finite, n_bad
+
+
+def _finite_items(tensor: torch.Tensor) -> torch.Tensor:
+    """Which items ``(batch, *core)`` hold neither NaN nor inf; each is looked at only where the sum of all tells that one may."""
+    if bool(torch.isfinite(tensor.sum())):
+        return torch.ones(len(tensor), dtype=torch.bool, device=tensor.device)
+    return torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else torch.isfinite(tensor)
 
 
 @dataclass(frozen=True)
@@ -260,9 +269,12 @@ class _Reduce(BlockTask):
     execution: Execution
 
     def stream(self, navigation: tuple[int, ...], load: Load, items: Items) -> tuple[int, State | None]:
-        size = 4 * math.prod(self.usable.core)
+        n_features = math.prod(self.usable.core)
+        size = 4 * n_features
         n = self.execution.batch(size, lambda: 4 * size)
         device = self.execution.resolve()
+        if device.type == "cpu":  # in the cache also as float64, but not so few that merging states of n_features² numbers is the work
+            n = min(n, max(_TILE_BYTES // size, n_features // 4, 1))
         outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():
             for rows, batches in slabs(navigation, n):

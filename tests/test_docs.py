@@ -111,7 +111,7 @@ def test_example_runs_and_leaves_nothing(name: str, tmp_path: Path, monkeypatch:
 
 def test_recipes_of_the_reference_load(tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "reference" / "recipes.md").read_text())
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for _, _, text in blocks:
         (tmp_path / "recipe.yaml").write_text(text)
         (TrainingRecipe if "classifier:" in text else pc.Recipe).load(tmp_path / "recipe.yaml")

@@ -79,11 +79,7 @@ def _opener(path: str, source: str) -> Callable[[], Any]:
     if source == "file":
         return lambda: next(iter(pc.read(path).values()))
     values = np.load(path)
-
-    def dataset() -> sidpy.Dataset:
-        result = sidpy.Dataset.from_array(values, title="items")
-        result.set_dimension(0, sidpy.Dimension(np.arange(len(values)), "item"))
-        result.set_dimension(1, sidpy.Dimension(np.arange(_N_FEATURES), "feature", dimension_type="spectral"))
-        return result
-
-    return dataset
+    dataset = sidpy.Dataset.from_array(values, title="items")
+    dataset.set_dimension(0, sidpy.Dimension(np.arange(len(values)), "item"))
+    dataset.set_dimension(1, sidpy.Dimension(np.arange(_N_FEATURES), "feature", dimension_type="spectral"))
+    return lambda: dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Final
 
 import torch
@@ -13,6 +14,8 @@ from pycroclass.reduction import Reducible, Reduction, State
 from pycroclass.spec import Spec
 
 _PANEL: Final = 256
+_TILE: Final = 1 << 16
+"""Numbers that stay in the cache between their conversion and their products."""
 
 
 class Moments(Reduction):
@@ -22,9 +25,12 @@ class Moments(Reduction):
     """
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block)
-        mean = rows.sum(0) / max(len(rows), 1)
-        return torch.tensor(float(len(rows)), dtype=torch.float64), mean, self.squares(rows - mean)
+        rows = block.flatten(1)
+        n_items, n_features = rows.shape
+        mean = rows.sum(0, dtype=torch.float64) / max(n_items, 1)
+        tiles = rows.split(max(_TILE // n_features, n_features))
+        squares = reduce(torch.add, (self.squares(tile.to(torch.float64) - mean) for tile in tiles))
+        return torch.tensor(float(n_items), dtype=torch.float64), mean, squares
 
     def merge(self, a: State, b: State) -> State:
         n_a, mean_a, squares_a = a
