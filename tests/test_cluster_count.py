@@ -82,7 +82,9 @@ def test_data_without_clusters_do_not_pass_for_clusters() -> None:
 
 def test_chunks_make_no_difference() -> None:
     rows = blobs(500, 3)
-    one, other = (cluster_count(features(rows, chunks), largest=3, n_items=200, n_resamples=2, seed=7) for chunks in (-1, 37))
+    settings = {"largest": 3, "n_items": 200, "n_resamples": 2, "seed": 7}
+    small = pc.Execution(block_bytes=rows.nbytes // 20)  # or small chunks are joined to one block
+    one, other = cluster_count(features(rows), **settings), cluster_count(features(rows, 37), execution=small, **settings)
     assert str(one) == str(other)
     assert (one.n_sampled, one.n_items) == (200, 500)
     assert "a sample of 200 of the 500 items" in str(one)

@@ -40,7 +40,16 @@ def be_pfm(shared: Path) -> sidpy.Dataset:
 
 def bladder(shared: Path) -> sidpy.Dataset:
     """A Raman map of the wall of a bladder, 18 x 20 spectra."""
-    with lzma.open(shared / "raman_maps/bladder.csv.xz", "rt") as file:
+    return raman_map(shared / "raman_maps/bladder.csv.xz")
+
+
+def layers(shared: Path) -> sidpy.Dataset:
+    """A Raman line scan, 165 spectra of 3568 shifts."""
+    return raman_map(shared / "raman_maps/layers.csv.xz")
+
+
+def raman_map(path: Path) -> sidpy.Dataset:
+    with lzma.open(path, "rt") as file:
         names, *rows = (line.rstrip("\n").split(",") for line in file)
     values = np.array([row[:-1] for row in rows], np.float64)
     x, y = values[:, -2:].astype(int).T

@@ -45,7 +45,8 @@ class ICA(ComponentAnalysis):
         Of the start.
     max_iterations : int
     tolerance : float
-        Ends when no component turns by more: ``1 - |cos|`` of the angle, in the whitened space.
+        Ends when no component turns by more: ``1 - |cos|`` of the angle, in the whitened space. With a larger one it may end on a
+        plateau, in sources that are still mixed; steps over the scores are cheap.
 
     Raises
     ------
@@ -66,8 +67,8 @@ class ICA(ComponentAnalysis):
     """
 
     _: KW_ONLY
-    max_iterations: int = 500
-    tolerance: float = 1e-6
+    max_iterations: int = 1000
+    tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
