@@ -28,7 +28,7 @@ class Moments(Reduction):
         rows = block.flatten(1)
         n_items, n_features = rows.shape
         mean = rows.sum(0, dtype=torch.float64) / max(n_items, 1)
-        tiles = rows.split(max(_TILE // n_features, n_features))
+        tiles = torch.split(rows, max(_TILE // n_features, n_features))
         squares = reduce(torch.add, (self.squares(tile.to(torch.float64) - mean) for tile in tiles))
         return torch.tensor(float(n_items), dtype=torch.float64), mean, squares
 
