@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 import types
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,15 @@ def test_events_go_to_tensorboard_where_it_is_installed(tmp_path: Path, monkeypa
     assert written == [(str(tmp_path), 4), ("accuracy", 0.5, 4), ()]
 
 
+@pytest.fixture
+def obeys_ctrl_c() -> Iterator[None]:
+    """Shells let what they start in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("obeys_ctrl_c")
 def test_ctrl_c_stays_ctrl_c(data: sidpy.Dataset) -> None:
     before = signal.getsignal(signal.SIGINT)
 
