@@ -28,6 +28,7 @@ from pycroclass.precision import choose as choose_precision
 from pycroclass.provenance import DigestKind
 from pycroclass.readers import read
 from pycroclass.readers.options import Fit
+from pycroclass.readers.results import read_results
 from pycroclass.recipe import Recipe
 from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
@@ -322,7 +323,7 @@ class _File:
             is_new=total > 0,
             shapes={name: tuple(result.shape) for name, result in results.items()},
             seconds=time.monotonic() - start,
-            counts=tallies.counts if tallies.are_whole else count_labels(_results_of(output)),
+            counts=tallies.counts if tallies.are_whole else count_labels(read_results(output)),
             precision=execution.precision,
             resumed=resumed,
             total=total,
@@ -376,10 +377,6 @@ def remedies_named(*, is_restart: bool = False) -> Iterator[None]:
     except BegunError as error:
         ways = ", or ".join(filter(None, (error.way_on, "throw it away: --restart")))
         raise WriteError(f"{error.problem}. {ways[0].upper()}{ways[1:]}") from error
-
-
-def _results_of(path: Path) -> dict[str, sidpy.Dataset]:
-    return {key.rsplit("/", 1)[-1]: dataset for key, dataset in read(path).items()}
 
 
 def _items(spec: Spec) -> tuple[int, str]:

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import AxisError, BundleError, ParameterError, PycroclassError, ReadError, RecipeError, WriteError
-from pycroclass.files import write_whole
+from pycroclass.files import refuse_existing, write_whole
 from pycroclass.item_spec import ItemSpec
 from pycroclass.operator import Composable, Pipeline, set_field
 from pycroclass.reduction import Estimator
@@ -133,8 +133,7 @@ class Bundle:
         path = Path(path)
         if path.suffix != ".safetensors":
             raise WriteError(f"a bundle's name ends in .safetensors, got {path}")
-        if path.exists() and not overwrite:
-            raise WriteError(f"{path} exists. Choose another name, or overwrite it with overwrite=True.")
+        refuse_existing(path, overwrite=overwrite)
         content, arrays = self._content()
         header = {_KEY: _json({**content, "digest": _digest(content)})}
         data = safetensors.numpy.save({digest: array.values for digest, array in arrays.items()}, header)

@@ -14,6 +14,18 @@ _LOCAL: Final = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "squashfs",
 _MOUNTS: Final = "/proc/self/mountinfo"
 
 
+def refuse_existing(path: Path, *, overwrite: bool, option: str = "overwrite=True") -> None:
+    """To be called before hours are spent on what is to be written.
+
+    Raises
+    ------
+    WriteError
+        If there is a file and it is not to be overwritten; it names the option that would allow it.
+    """
+    if path.exists() and not overwrite:
+        raise WriteError(f"{path} exists already. Choose another name, or replace it: {option}")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write beside the target, flush to the disk, then rename: nobody ever sees a part of it.
 

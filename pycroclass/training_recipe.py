@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from pycroclass.bundle import Bundle
-from pycroclass.errors import ParameterError, RecipeError, WriteError
+from pycroclass.errors import ParameterError, RecipeError
 from pycroclass.estimators import NetworkClassifier, Session
+from pycroclass.files import refuse_existing
 from pycroclass.labelled_files import LabelledFiles
 from pycroclass.operator import Pipeline, set_field
 from pycroclass.passes import Nonfinite
@@ -133,8 +134,7 @@ class TrainingRecipe:
         checkpoint = path.with_name(f"{path.name}.checkpoint")
         if restart:
             checkpoint.unlink(missing_ok=True)
-        if path.exists() and not overwrite and not checkpoint.exists():
-            raise WriteError(f"{path} exists already; choose another name or say --overwrite")
+        refuse_existing(path, overwrite=overwrite or checkpoint.exists(), option="--overwrite")
         bundle = self.train(session=replace(session or Session(), checkpoint=checkpoint))
         bundle.save(path, overwrite=True)
         if bundle.training.get("stopped") != "max_seconds":

@@ -12,8 +12,8 @@ import pytest
 import sidpy
 
 import pycroclass as pc
-from pycroclass import training_command
 from pycroclass.cli import main
+from pycroclass.commands import training
 
 RECIPE = """
 pipeline:
@@ -219,7 +219,7 @@ def test_bad_time(call, spots: Path) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("30m", 1800), ("1.5h", 5400), ("1:30:00", 5400), ("2d", 172800), ("10s", 10)])
 def test_times(text: str, seconds: float) -> None:
-    assert training_command._seconds(text) == seconds
+    assert training._seconds(text) == seconds
 
 
 def test_formats(call) -> None:  # type: ignore[no-untyped-def]

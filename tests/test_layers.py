@@ -25,7 +25,8 @@ LAYERS = [
     {"earlier", "recipe", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
-    {"planning", "demo", "progress", "command_options", "evaluation_commands", "exploring_commands", "training_recipe", "training_command"},
+    {"planning", "demo", "progress", "training_recipe"},
+    {"commands"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -47,7 +48,7 @@ RIM = {
     "pictures",
     "planning",
     "demo",
-    "cli",
+    "commands",
 } | {
     "earlier",
     "class_counts",
@@ -57,8 +58,6 @@ RIM = {
     "leakage",
     "reporting",
     "labelled_files",
-    "evaluation_commands",
-    "exploring_commands",
     "training_recipe",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM

@@ -18,8 +18,8 @@ from pycroclass._version import __version__
 from pycroclass.embedding.figures import NO_CLUSTER, cluster_colours, cluster_name
 from pycroclass.embedding.image_map import ImageMap
 from pycroclass.embedding.small_pictures import small_pictures
-from pycroclass.errors import DataError, WriteError
-from pycroclass.files import write_whole
+from pycroclass.errors import DataError
+from pycroclass.files import refuse_existing, write_whole
 from pycroclass.per_item import columns
 from pycroclass.reduction import hash_uniform
 from pycroclass.reporting.style import data_url, jpeg
@@ -78,8 +78,7 @@ def write_map(
     >>> write_map(pc.map_images(images), images, "map.html")  # doctest: +SKIP
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists. Choose another name, or overwrite it with overwrite=True.")
+    refuse_existing(path, overwrite=overwrite)
     if dataset.shape[:1] != (image_map.n_items,):
         raise DataError(f"the map is of {image_map.n_items} items, the dataset has {dataset.shape[0]}. Give the one that was mapped.")
     write_whole(path, page(image_map, dataset, names, title, n_pictures).encode())

@@ -7,8 +7,8 @@ from pathlib import Path
 from pycroclass.embedding.image_map import ImageMap
 from pycroclass.errors import ReadError
 from pycroclass.operator import Pipeline
-from pycroclass.readers import read
 from pycroclass.readers.records import records
+from pycroclass.readers.results import read_results
 from pycroclass.serialize import from_dict
 
 _PARTS = ("features", "scores", "label", "places")
@@ -27,7 +27,7 @@ def read_map(path: str | Path) -> ImageMap:
     >>> found = read_map("map.h5")  # doctest: +SKIP
     >>> found.members(0)  # doctest: +SKIP
     """
-    datasets = {key.rsplit("/", 1)[-1]: dataset for key, dataset in read(path).items()}
+    datasets = read_results(path)
     if lacking := [name for name in _PARTS if name not in datasets]:
         raise ReadError(f"{path} holds no map of images: it lacks {', '.join(lacking)}")
     record = next(record for key, record in records(path).items() if key.rsplit("/", 1)[-1] == "label")

@@ -7,14 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pycroclass.errors import DataError, ReadError, WriteError
+from pycroclass.errors import DataError, ReadError
 from pycroclass.evaluation.bootstrap import Interval
 from pycroclass.evaluation.gap import Gap
 from pycroclass.evaluation.metrics import ClassMetrics, Metrics
 from pycroclass.evaluation.operating import OperatingMetrics, OperatingPoint
 from pycroclass.evaluation.predictions import Predictions
 from pycroclass.evaluation.reliability import Reliability, ReliabilityBin
-from pycroclass.files import write_whole
+from pycroclass.files import refuse_existing, write_whole
 from pycroclass.metadata_json import decode, encode
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ _FORMAT: Final = "pycroclass evaluation 1"
 
 def save(evaluation: Evaluation, path: Path, *, overwrite: bool) -> Path:
     """Write an evaluation; the file appears only when it is whole."""
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists. Choose another name, or overwrite it with overwrite=True.")
+    refuse_existing(path, overwrite=overwrite)
     write_whole(path, encode({"format": _FORMAT, **_plain(evaluation)}).encode())
     return path
 

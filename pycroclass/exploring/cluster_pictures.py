@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import sidpy
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
 from pycroclass.errors import AxisError
+from pycroclass.exploring.map_picture import draw_map
 from pycroclass.sid import unwrap
 
 _CRITERIA: Final = {
@@ -86,7 +86,8 @@ def cluster_page(labels: sidpy.Dataset, means: Mapping[str, sidpy.Dataset]) -> F
     colours = colormaps["tab10" if n <= 10 else "turbo"](np.arange(n) if n <= 10 else np.linspace(0.05, 0.95, n))
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
-    _map(left, np.asarray(array.compute()), spec.axes, colours)
+    shown = np.ma.masked_less(np.asarray(array.compute()), 0)
+    draw_map(left, shown, spec.axes, cmap=ListedColormap(colours), norm=BoundaryNorm(np.arange(n + 1) - 0.5, n))
     spectral = mean_spec.axes[0]
     for number, colour in enumerate(colours):
         name = mean_spec.classes[number] if mean_spec.classes else str(number)
@@ -97,17 +98,3 @@ def cluster_page(labels: sidpy.Dataset, means: Mapping[str, sidpy.Dataset]) -> F
     right.spines[["top", "right"]].set_visible(False)
     right.legend(fontsize=8, frameon=False, title="items")
     return figure
-
-
-def _map(axes: Axes, labels: Any, of: Any, colours: Any) -> None:
-    y, x = of
-    corners = []
-    for axis in (x, y):
-        step = (axis.values[-1] - axis.values[0]) / max(axis.size - 1, 1) or 1.0
-        corners += [axis.values[0] - step / 2, axis.values[-1] + step / 2]
-    left, right, top, bottom = corners
-    norm = BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours))
-    shown = np.ma.masked_less(labels, 0)
-    axes.imshow(shown, cmap=ListedColormap(colours), norm=norm, extent=(left, right, bottom, top), interpolation="nearest")
-    axes.set_xlabel(f"{x.name} ({x.units})", parse_math=False)
-    axes.set_ylabel(f"{y.name} ({y.units})", parse_math=False)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pycroclass.errors import AxisError
+from pycroclass.exploring.map_picture import draw_map
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec
 
@@ -92,21 +93,10 @@ def _draw(axes: Axes, values: npt.NDArray[Any], spec: Spec, *, is_coloured: bool
         axes.set_xlabel(f"{along.quantity} ({along.units})", fontsize=7, parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
         return
-    y, x = spec.axes
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, _OUTSIDE) if finite.size else (0, 1)
-    ends = [end for axis in (x, y) for end in _ends(axis.values)]
-    extent = (ends[0], ends[1], ends[3], ends[2])
-    image = axes.imshow(values, cmap="viridis" if is_coloured else "gray", vmin=low, vmax=high, extent=extent, interpolation="nearest")
-    axes.set_xlabel(f"{x.name} ({x.units})", fontsize=7, parse_math=False)
-    axes.set_ylabel(f"{y.name} ({y.units})", fontsize=7, parse_math=False)
+    image = draw_map(axes, values, spec.axes, fontsize=7, cmap="viridis" if is_coloured else "gray", vmin=low, vmax=high)
     if axes.figure is not None:
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.85)
         bar.ax.tick_params(labelsize=7)
         bar.ax.yaxis.get_offset_text().set_fontsize(7)
-
-
-def _ends(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Outer edges of the first and last pixel."""
-    half = (values[-1] - values[0]) / max(len(values) - 1, 1) / 2 or 0.5
-    return float(values[0] - half), float(values[-1] + half)

@@ -11,14 +11,14 @@ import numpy as np
 import sidpy
 from matplotlib.figure import Figure
 
-from pycroclass.errors import ParameterError, WriteError
+from pycroclass.errors import ParameterError
 from pycroclass.exploring.cluster_pictures import cluster_page
 from pycroclass.exploring.component_pictures import component_page
-from pycroclass.files import write_whole
+from pycroclass.files import refuse_existing, write_whole
 from pycroclass.operator import Composable
 from pycroclass.pictures import draw
-from pycroclass.readers import read
 from pycroclass.readers.records import Record, records
+from pycroclass.readers.results import read_results
 from pycroclass.reporting.page import rendered
 from pycroclass.reporting.parts import Fact, Grid, Picture, Section, number, percent
 from pycroclass.reporting.style import data_url, figure_png
@@ -72,8 +72,7 @@ def exploration_report(
     >>> exploration_report("nmf.h5", "nmf.html")  # doctest: +SKIP
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists. Choose another name, or overwrite it with overwrite=True.")
+    refuse_existing(path, overwrite=overwrite)
     files = [Path(file) for file in ([results] if isinstance(results, str | Path) else results)]
     sections = list(before)
     for place, file in enumerate(files, 1):
@@ -83,7 +82,7 @@ def exploration_report(
 
 
 def _of_one(file: Path, key: str, name: str) -> list[Section]:
-    datasets = {full.rsplit("/", 1)[-1]: dataset for full, dataset in read(file).items()}
+    datasets = read_results(file)
     found = [_components(datasets, shapes, maps, key) for shapes, maps in _AMOUNTS.items() if {shapes, maps} <= datasets.keys()]
     if {"label", "mean_by_label", "count_by_label"} <= datasets.keys():
         found.append(_clusters(datasets, key))
@@ -148,12 +147,7 @@ def _fit(record: Record, key: str) -> list[Section]:
         if ratios := getattr(step, "explained_variance_ratio", None):
             shares = ", ".join(percent(ratio) for ratio in ratios)
             facts.append(Fact(f"{name}: variance explained", percent(sum(ratios)), f"by component: {shares}"))
-        for attribute, words in (
-            ("objective", "objective"),
-            ("inertia", "inertia"),
-            ("log_likelihood", "mean log-likelihood"),
-            ("bic", "BIC"),
-        ):
+        for attribute, words in _NUMBERS.items():
             if isinstance(value := getattr(step, attribute, None), float):
                 facts.append(Fact(f"{name}: {words}", f"{value:.6g}"))
         if n := getattr(step, "n_iterations", 0):

@@ -13,9 +13,9 @@ import sidpy
 
 from pycroclass._version import __version__
 from pycroclass.bundle import Bundle
-from pycroclass.errors import ParameterError, WriteError
+from pycroclass.errors import ParameterError
 from pycroclass.evaluation.evaluation import Evaluation
-from pycroclass.files import write_whole
+from pycroclass.files import refuse_existing, write_whole
 from pycroclass.reporting import about, sections
 from pycroclass.reporting.notes import notes
 from pycroclass.reporting.parts import Fact, Note, Section
@@ -72,8 +72,7 @@ def report(
     False
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists. Choose another name, or overwrite it with overwrite=True.")
+    refuse_existing(path, overwrite=overwrite)
     evaluations = dict(evaluation) if isinstance(evaluation, Mapping) else {"": evaluation}
     if not evaluations:
         raise ParameterError("there is nothing to report: give an evaluation, as pycroclass.evaluate returns it")

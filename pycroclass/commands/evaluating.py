@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from pycroclass.command_options import Device, Fit, Key, Overwrite, Size
-from pycroclass.errors import ParameterError, WriteError
+from pycroclass.commands.console import out, wrote
+from pycroclass.commands.options import Device, Fit, Key, Overwrite, Size
+from pycroclass.errors import ParameterError
+from pycroclass.files import refuse_existing
 
 app = typer.Typer()
-out = Console()
 
 
 @app.command()
@@ -44,8 +44,8 @@ def evaluate(
     from pycroclass.labelled_files import LabelledFiles
     from pycroclass.stage import Execution
 
-    for path in (output, report, table):
-        _refuse_existing(path, overwrite)
+    for path in filter(None, (output, report, table)):
+        refuse_existing(path, overwrite=overwrite, option="--overwrite")
     loaded = Bundle.load(bundle)
     files = LabelledFiles.read(data, key=key, labels=labels, size=size, fit=fit)
     dataset = files.whole
@@ -62,13 +62,13 @@ def evaluate(
     )
     out.print(found.summary())
     if output:
-        _said(found.save(output, overwrite=overwrite))
+        wrote(found.save(output, overwrite=overwrite))
     if table:
-        _said(found.to_parquet(table))
+        wrote(found.to_parquet(table))
     if report:
         from pycroclass.reporting import report as write_report
 
-        _said(write_report(found, report, bundle=loaded, dataset=dataset, overwrite=overwrite))
+        wrote(write_report(found, report, bundle=loaded, dataset=dataset, overwrite=overwrite))
 
 
 @app.command()
@@ -89,7 +89,7 @@ def report(
     from pycroclass.labelled_files import LabelledFiles
     from pycroclass.reporting import report as write_report
 
-    _refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite=overwrite, option="--overwrite")
     if data and not bundle:
         raise ParameterError("--data needs --bundle, which sorted them")
     names = [path.stem for path in evaluations]
@@ -97,7 +97,7 @@ def report(
         raise ParameterError(f"several evaluations need different file names, got {', '.join(names)}")
     found = [Evaluation.load(path) for path in evaluations]
     dataset = LabelledFiles.read(data, key=key, labels=None, size=size, fit=fit).whole if data else None
-    _said(
+    wrote(
         write_report(
             dict(zip(names, found, strict=True)) if len(found) > 1 else found[0],
             output,
@@ -107,13 +107,3 @@ def report(
             overwrite=overwrite,
         )
     )
-
-
-def _refuse_existing(path: Path | None, overwrite: bool) -> None:
-    """Before hours are spent."""
-    if path is not None and path.exists() and not overwrite:
-        raise WriteError(f"{path} exists already; choose another name or say --overwrite")
-
-
-def _said(path: Path) -> None:
-    out.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
-from pycroclass.command_options import Fit, Key, Overwrite, Size
+from pycroclass.commands.console import err, out, say, wrote
+from pycroclass.commands.options import Fit, Key, Overwrite, Size
 from pycroclass.errors import ParameterError
 
 if TYPE_CHECKING:
     from pycroclass.bundle import Bundle
 
 app = typer.Typer()
-out = Console()
-err = Console(stderr=True)
 
 
 @app.command()
@@ -80,7 +78,7 @@ def train(
     )
     if gallery:
         draw_gallery(recipe.read().runs[0], recipe.classifier, preprocessing=recipe.preprocessing).savefig(gallery, format="png")
-        out.print(f"wrote {gallery}", highlight=False, markup=False, soft_wrap=True)
+        wrote(gallery)
         return
     with TrainingBar(err, is_quiet=quiet) as bar, _going_on_later():
         session = Session(max_seconds=None if max_time is None else _seconds(max_time), log=log, progress=bar)
@@ -93,7 +91,7 @@ def train(
 
 def _say_result(path: Path, bundle: Bundle) -> None:
     best = bundle.metrics["validation"]
-    out.print(f"{path}: classes {', '.join(bundle.classes)}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{path}: classes {', '.join(bundle.classes)}")
     table = Table("on the validation items", Column("balanced accuracy", justify="right"))
     table.add_row(f"network, epoch {best['epoch']}", f"{best['balanced_accuracy']:.4f}")
     for name, score in bundle.training.get("baselines", {}).items():

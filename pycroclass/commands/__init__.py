@@ -1,0 +1,1 @@
+"""The commands of ``pycroclass``, by what they do; `pycroclass.cli` joins them."""
