@@ -179,10 +179,8 @@ def _started(cases: Sequence[Case], missing: dict[str, str]) -> Iterator[list[Pr
             with _noting(case.name, missing):
                 process = Process(case)
                 stack.callback(process.close)
+                process.wait()  # one at a time: some find out what is fastest meanwhile
                 processes.append(process)
-        for process in processes:
-            with _noting(process.case.name, missing):
-                process.wait()
         yield processes
 
 
