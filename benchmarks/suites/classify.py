@@ -19,8 +19,7 @@ def groups(*, quick: bool) -> Iterator[Group]:
     for storage in ("none", "gzip-4 + shuffle") if quick else STORAGES:
         yield _group("hit network", storage, _all_ways if storage == "gzip-4 + shuffle" else _with_our_network)
     if not quick:
-        yield _group("hit network", "none", _with_our_network, ", a longer run", times=4)
-    if not quick:
+        yield _group("hit network", "none", _beside_its_limit, ", a longer run", times=8)
         for name in ("ResNet-18", "U-Net"):
             yield _group(name, "none", _all_ways)
             yield _group(name, "none", _in_bfloat16, ", bfloat16")
@@ -50,10 +49,14 @@ def _all_ways(common: dict[str, Any]) -> Iterator[Case]:
     yield Case("dask map_blocks", "classify:map_blocks", eager)
 
 
-def _with_our_network(common: dict[str, Any]) -> Iterator[Case]:
-    prepared = {**common, "form": "prepared"}
+def _beside_its_limit(common: dict[str, Any]) -> Iterator[Case]:
     yield Case("pycroclass", "classify:ours", common, role="ours")
     yield from _limits(common, "float32")
+
+
+def _with_our_network(common: dict[str, Any]) -> Iterator[Case]:
+    prepared = {**common, "form": "prepared"}
+    yield from _beside_its_limit(common)
     yield Case("naive loop, our form of the network", "classify:naive", prepared)
     yield Case("DataLoader, 2 workers, our form", "classify:loader", {**prepared, "n_workers": 2})
     yield Case("dask map_blocks, our form", "classify:map_blocks", prepared)
