@@ -54,7 +54,7 @@ class Net:
 
 
 NETS = {
-    "hit network": Net("hit_network", {}, 350, 32, 1024, 16 << 20),
+    "hit network": Net("hit_network", {}, 350, 32, 1024, 32 << 20),
     "ResNet-18": Net("resnet18", {"n_classes": 10}, None, 32, 192, 2 << 20),
     "U-Net": Net("unet", {"n_classes": 3}, None, 4, 8, 1 << 20),
 }

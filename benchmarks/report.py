@@ -20,14 +20,17 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reference" / "benchmarks-table.md"
 IMAGES = ROOT / "docs" / "images"
 _COLOURS = {"ours": "#c44e00", "peer": "#8fa3b5", "limit": "#4c9a6a"}
-_ORDER = ("classify", "classify_gpu", "map_reduce", "storage", "learning", "training", "overhead")
+_ORDER = ("classify", "classify_gpu", "map_reduce", "storage", "learning", "scale", "training", "overhead")
 
 
-def keep(suite: str, title: str, described: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
-    """Write ``results/<machine>-<suite>.json``."""
+def keep(suite: str, title: str, described: dict[str, Any], results: Sequence[dict[str, Any]], *, adds: bool = False) -> None:
+    """Write ``results/<machine>-<suite>.json``; where it ``adds``, other groups stay as they were measured before."""
     RESULTS.mkdir(exist_ok=True)
-    content = {"suite": suite, "title": title, "date": time.strftime("%Y-%m-%d"), "machine": described, "results": list(results)}
-    (RESULTS / f"{described['name']}-{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
+    path = RESULTS / f"{described['name']}-{suite}.json"
+    before = json.loads(path.read_text())["results"] if adds and path.exists() else []
+    groups = {result["name"]: result for result in (*before, *results)}
+    content = {"suite": suite, "title": title, "date": time.strftime("%Y-%m-%d"), "machine": described, "results": list(groups.values())}
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write() -> None:

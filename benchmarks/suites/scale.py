@@ -32,6 +32,11 @@ def _pca(where: str, path: str, n: int, source: str) -> Group:
     if source == "memory":
         cases += [
             Case("scikit-learn, covariance_eigh", "learning_peers:sklearn_pca", {**common, "solver": "covariance_eigh"}),
+            Case(
+                "scikit-learn, covariance_eigh in float64",
+                "learning_peers:sklearn_pca",
+                {**common, "solver": "covariance_eigh", "as_float64": True},
+            ),
             Case("scikit-learn, IncrementalPCA", "scale_peers:incremental_pca", common),
             Case("dask-ml, tsqr", "scale_peers:dask_ml_pca", common, peer="dask-ml"),
             Case("HyperSpy, SVD", "scale_peers:hyperspy_pca", common, peer="hyperspy"),

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 
-def sklearn_pca(path: str, n_components: int, solver: str) -> Callable[[], list[float]]:
-    """`sklearn.decomposition.PCA`."""
+def sklearn_pca(path: str, n_components: int, solver: str, *, as_float64: bool = False) -> Callable[[], list[float]]:
+    """`sklearn.decomposition.PCA`, which computes in the precision of the items."""
     from sklearn.decomposition import PCA
 
     rows = np.load(path)
+    rows = rows.astype(np.float64) if as_float64 else rows
     return lambda: [float(PCA(n_components, svd_solver=solver).fit(rows).explained_variance_.sum())]
 
 
