@@ -112,22 +112,25 @@ def _spread(values: dict[str, float]) -> str:
 
 
 def _plot(content: dict[str, Any], path: Path) -> None:
-    """Bars of the rate relative to ours, one panel for each group."""
-    results = [result for result in content["results"] if any("median" in case for case in result["cases"])]
-    heights = [0.5 + 0.3 * len(result["cases"]) for result in results]
+    """Bars of the time, ours = 1, one panel for each group."""
+    results = [result for result in content["results"] if any(case.get("ratio") for case in result["cases"])]
+    heights = [0.45 + 0.26 * len(result["cases"]) for result in results]
     figure, panels = plt.subplots(len(results), figsize=(8, sum(heights) + 0.6), height_ratios=heights, layout="constrained", squeeze=False)
     for panel, result in zip(panels[:, 0], results, strict=True):
-        cases = [case for case in result["cases"] if "median" in case][::-1]
-        rates = [case["rate"] for case in cases]
-        spread = [
-            [r - result["amount"] / c["high"] for r, c in zip(rates, cases)],
-            [result["amount"] / c["low"] - r for r, c in zip(rates, cases)],
-        ]
-        colours = [_COLOURS[case["role"]] for case in cases]
-        panel.barh([case["name"] for case in cases], rates, xerr=spread, color=colours, error_kw={"elinewidth": 0.8, "ecolor": "#444444"})
+        cases = [case for case in result["cases"] if case.get("ratio")][::-1]
+        ratios = [case["ratio"] for case in cases]
+        spread = [[r["median"] - r["low"] for r in ratios], [r["high"] - r["median"] for r in ratios]]
+        panel.barh(
+            [case["name"] for case in cases],
+            [ratio["median"] for ratio in ratios],
+            xerr=spread,
+            color=[_COLOURS[case["role"]] for case in cases],
+            error_kw={"elinewidth": 0.8, "ecolor": "#444444"},
+        )
+        panel.axvline(1, color=_COLOURS["ours"], lw=0.8, ls="--")
         panel.set_title(result["name"], fontsize=9, loc="left")
-        panel.set_xlabel(f"{result['unit']}/s", fontsize=8)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
+    panel.set_xlabel("time, pycroclass = 1 (short is fast)", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
