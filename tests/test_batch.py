@@ -395,7 +395,7 @@ def test_outputs_that_would_destroy_something(tmp_path: Path, files: list[str], 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
     """``pycroclass run RECIPE …`` in small blocks; gives exit code, output and errors."""
-    monkeypatch.setattr(cli, "_execution", lambda device: SMALL)
+    monkeypatch.setattr("pycroclass.stage.Execution", lambda device: SMALL)
     (tmp_path / "recipe.yaml").write_text("dataset: data\npipeline:\n  - GaussianBlur: {sigma: 1.0}\n")
 
     def invoke(*arguments: object) -> tuple[int, str, str]:
