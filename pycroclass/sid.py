@@ -197,8 +197,9 @@ def _trusted_kinds(axes: tuple[Axis, ...], kind_of_data: str) -> tuple[Axis, ...
 def geometry_of(metadata: Mapping[str, Any]) -> DetectorGeometry | None:
     """The geometry that the metadata of a dataset hold, if any."""
     known = metadata.get("geometry")
-    is_known = isinstance(known, Mapping) and ("beam_centre" in known or isinstance(known.get("panels"), Mapping))
-    return geometry_from_dict(known) if is_known else None
+    if isinstance(known, Mapping) and ("beam_centre" in known or isinstance(known.get("panels"), Mapping)):
+        return geometry_from_dict(known)
+    return None
 
 
 def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ TWO = PanelGeometry((LEFT, RIGHT), wavelength=1.3e-10)
 def run(tmp_path: Path) -> Path:
     path = tmp_path / "run.cxi"
     with h5py.File(path, "w") as file:
+        file["cxi_version"] = 160
         file["entry_1/instrument_1/detector_1/data"] = FRAMES
         file["entry_1/instrument_1/detector_1/mask"] = MASK
         file["entry_1/instrument_1/source_1/energy"] = 1.5e-15

@@ -105,7 +105,7 @@ class DefectMask(Estimator):
         """Where an image ``(channel, y, x)`` lies above its surroundings."""
         if geometry is not None:
             background = RadialMedian(geometry=geometry).transform(torch.from_numpy(image)[None])[0].numpy()
-            image = image - np.nan_to_num(background)  # gaps between panels have none
+            image = np.where(np.isnan(background), 0, image - background)  # in gaps between panels nothing stands out
         excess = image - _median(image, self.window)
         spread = np.maximum(_SD_PER_MAD * _median(np.abs(excess), self.window), _rms(excess, self.window))
         stands_out: npt.NDArray[np.bool_] = excess > self.threshold * spread

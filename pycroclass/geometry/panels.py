@@ -125,7 +125,10 @@ class Panel:
         ss, fs = first[0] - self.min_ss, first[1] - self.min_fs
         return replace(
             self,
-            **dict(zip(("min_ss", "min_fs", "max_ss", "max_fs"), (*first, *last), strict=True)),
+            min_ss=first[0],
+            min_fs=first[1],
+            max_ss=last[0],
+            max_fs=last[1],
             corner_x=self.corner_x + fs * self.fs[0] + ss * self.ss[0],
             corner_y=self.corner_y + fs * self.fs[1] + ss * self.ss[1],
             coffset=self.coffset + (fs * self.fs[2] + ss * self.ss[2]) / self.res,

@@ -72,12 +72,12 @@ class Assemble(Operator):
                 f"Assemble needs a detector of panels, the dataset has {'a flat one' if geometry else 'no geometry'}. "
                 "Read it with read(..., geometry='file.geom'), or give geometry=PanelGeometry(...)."
             )
+        geometry.check(spec.shape[-2:])
         return replace(self, geometry=geometry)
 
     def output(self, spec: Spec) -> Spec:
         geometry = _bound(self.bind(spec).geometry)
         _check_holds(self, spec)
-        geometry.check(spec.shape[-2:])
         plane = Plane.of(geometry)
         flat = plane.geometry(geometry)
         axes = (_placed(axis, i, plane, flat) for i, axis in enumerate(spec.axes[-2:]))
@@ -245,6 +245,8 @@ def _check_fill(operator: Assemble | Disassemble) -> None:
 def _check_panels(geometry: Any) -> None:
     if not isinstance(geometry, PanelGeometry):
         raise ParameterError(f"geometry must be a PanelGeometry, got {geometry!r}")
+    if geometry.n_modules:
+        raise ParameterError("geometry must be that of one image (ss, fs), not of modules: take geometry.stacked(n_rows)")
 
 
 def _check_holds(operator: Assemble | Disassemble, spec: Spec) -> None:

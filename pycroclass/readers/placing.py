@@ -34,11 +34,11 @@ def placed(
     result, refused = dict(datasets), []
     for key, dataset in datasets.items():
         spec = unwrap(dataset)[1]
-        data = None if file is None else _place(file, key)
         try:
             if file is None:
                 result[key] = with_geometry(dataset, geometry)  # type: ignore[arg-type]  # no path: that gave a file
             else:
+                data = _place(file, key)
                 result[key] = with_geometry(dataset, _complete(file.detector(data), spec, dataset.metadata), axes=_names(file.axes(data), spec))
         except AxisError as error:
             refused.append(f"{key}: {error}")
@@ -60,7 +60,10 @@ def _place(file: CrystFELGeometry, key: str) -> str | None:
     """Which of several places in the data file a dataset is."""
     if len(file.data) == 1:
         return None
-    return next((place for place in file.data if place is not None and place.strip("/") == key.strip("/")), file.data[0])
+    for place in file.data:
+        if place is not None and place.strip("/") == key.strip("/"):
+            return place
+    raise AxisError(f"the panels lie at {', '.join(map(str, file.data))}. Name one of them: FILE::PATH.")
 
 
 def _complete(geometry: PanelGeometry, spec: Spec, metadata: Mapping[str, object]) -> PanelGeometry:

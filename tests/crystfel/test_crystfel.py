@@ -312,7 +312,7 @@ def test_what_is_not_known_is_kept_and_told(caplog: pytest.LogCaptureFixture) ->
 def test_bad_pixels_one_by_one() -> None:
     """Each pixel by what the format says of it, in plain loops."""
     text = FILE.replace("q0a0/no_index = true", "q0a0/mask_edge_pixels = 1").replace("q0a1/corner_x = -30", "q0a1/corner_x = 3")
-    text = text.replace("q0a1/corner_y = 1e1", "q0a1/corner_y = 0")
+    text = text.replace("q0a1/corner_y = 1e1", "q0a1/corner_y = 1.2")
     geometry = parse(text)
     rng = np.random.default_rng(0)
     masks = {"/entry_1/data_1/mask": rng.integers(0, 2, (4, 9)) << 8 | rng.integers(0, 2, (4, 9)), "/extra": rng.choice([8, 24, 0], (4, 9))}
@@ -325,7 +325,7 @@ def test_bad_pixels_one_by_one() -> None:
                 y = -20 + (fs + 0.5) * 0.999951 + (ss + 0.5) * 0.009877
             else:
                 bad = fs <= 5 and 1 <= ss <= 2
-                x, y = 3 - (fs - 4 + 0.5), ss + 0.5
+                x, y = 3 - (fs - 4 + 0.5), 1.2 + ss + 0.5
             bad = bad or (-1.5 <= x <= 2.5 and -3 <= y <= 3)
             wanted[ss, fs] = bad
             wanted_masked[ss, fs] = bad or bool(masks["/entry_1/data_1/mask"][ss, fs] & 0xFEFF) or not masks["/extra"][ss, fs] & 8
