@@ -3,6 +3,7 @@ from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
 from .augmentation import Augmentation
 from .bundle import Bundle
+from .crystfel import CrystFELGeometry, read_crystfel
 from .embedding import ImageMap, embed, map_images, name_clusters
 from .errors import PycroclassError
 from .estimators import (
@@ -45,7 +46,6 @@ from .exploring.decomposition import components, decompose, maps
 from .exploring.endmember_number import VirtualDimension, virtual_dimension
 from .exploring.rank import Scree, scree
 from .exploring.unmixing import unmix
-from .crystfel import CrystFELGeometry, read_crystfel
 from .geometry import CXIMask, Geometry, Panel, PanelGeometry, bad_pixels
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection

@@ -339,9 +339,7 @@ def cut(operator: Selection, spec: Spec) -> Cut:
     return Cut(slices, replace(spec, axes=axes, geometry=geometry))
 
 
-def _cut_geometry(
-    spec: Spec, slices: Mapping[str, slice], chosen: Iterable[str], core: tuple[str, ...] | None
-) -> DetectorGeometry | None:
+def _cut_geometry(spec: Spec, slices: Mapping[str, slice], chosen: Iterable[str], core: tuple[str, ...] | None) -> DetectorGeometry | None:
     geometry = spec.geometry
     if geometry is not None and any(name in chosen for name in spec.of_kind(AxisKind.SPATIAL, AxisKind.RECIPROCAL)):
         names = spec.core(Domain.IMAGE, core)[-2:]

@@ -28,7 +28,9 @@ ENERGY: Final = Axis("energy", 15, "spectral", units="eV", offset=100.0, step=0.
 DETECTOR: Final = Geometry((4.6, 7.3), pixel_size=(1e-4, 1e-4), distance=0.1, wavelength=1e-10)
 PANELS: Final = PanelGeometry(
     (
-        Panel("a", min_fs=0, max_fs=5, min_ss=0, max_ss=10, corner_x=-7.2, corner_y=-5.1, fs=(1, 0.02, 0), ss=(-0.02, 1, 0), res=1e4, clen=0.1),
+        Panel(
+            "a", min_fs=0, max_fs=5, min_ss=0, max_ss=10, corner_x=-7.2, corner_y=-5.1, fs=(1, 0.02, 0), ss=(-0.02, 1, 0), res=1e4, clen=0.1
+        ),
         Panel("b", min_fs=7, max_fs=13, min_ss=1, max_ss=9, corner_x=9.3, corner_y=-3, fs=(0, 1, 0.1), ss=(-1, 0.1, 0), res=1e4, clen=0.11),
     ),
     wavelength=1e-10,

@@ -78,7 +78,9 @@ def test_results_are_replayed(run: Path, geom: Path, tmp_path: Path) -> None:
     assert isinstance(unwrap(image)[1].geometry, Geometry)
 
 
-def test_from_the_command_line(run: Path, geom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line(
+    run: Path, geom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = tmp_path / "profile.yaml"
     recipe.write_text("dataset: image\npipeline: [RadialProfile]\n")
     for command in (["plan", recipe, run], ["run", recipe, run, "-o", tmp_path / "out.h5", "--device", "cpu"]):

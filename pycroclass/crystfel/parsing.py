@@ -166,7 +166,9 @@ class _Found:
     def _panel(self, name: str, values: Mapping[str, Any]) -> CrystFELPanel:
         line = self.lines[name]
         if missing := [key for key in _MUST if key not in values]:
-            raise self.error(line, f"panel {name!r} lacks {', '.join(missing)}", "What stands above the panels counts only for those below.")
+            raise self.error(
+                line, f"panel {name!r} lacks {', '.join(missing)}", "What stands above the panels counts only for those below."
+            )
         own = {key: value for key, value in values.items() if not _MASK.fullmatch(key) and not _DIM.fullmatch(key)}
         own.setdefault("clen", self.top.get("clen"))  # one for all panels, wherever it stands
         try:
@@ -176,7 +178,7 @@ class _Found:
 
     def _region(self, name: str, values: Mapping[str, Any]) -> BadRegion:
         ends = {axis: (values.get(f"min_{axis}"), values.get(f"max_{axis}")) for axis in ("fs", "ss", "x", "y")}
-        known = {axis: pair for axis, pair in ends.items() if pair != (None, None)}
+        known: dict[str, Any] = {axis: pair for axis, pair in ends.items() if pair != (None, None)}
         try:
             if half := [axis for axis, pair in known.items() if None in pair]:
                 raise ParameterError(f"bad region {name!r} lacks min or max of {', '.join(half)}")

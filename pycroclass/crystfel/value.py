@@ -20,6 +20,7 @@ from pycroclass.crystfel.text import as_text
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.files import refuse_existing, write_whole
 from pycroclass.geometry import MODULE, Panel, PanelGeometry, bad_pixels
+from pycroclass.geometry.panels import centres
 from pycroclass.readers.detector import H_TIMES_C
 from pycroclass.readers.failure import failure
 from pycroclass.readers.hdf5_file import number, open_hdf5
@@ -398,7 +399,11 @@ class CrystFELGeometry:
         return PanelGeometry(tuple(places), self.wavelength)
 
     def bad_pixels(
-        self, shape: Sequence[int] | None = None, *, masks: Mapping[str, npt.ArrayLike] | npt.ArrayLike | None = None, data: str | None = None
+        self,
+        shape: Sequence[int] | None = None,
+        *,
+        masks: Mapping[str, npt.ArrayLike] | npt.ArrayLike | None = None,
+        data: str | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Which pixels do not count: gaps, bad regions and panels, edges, and what masks say.
 
@@ -473,7 +478,7 @@ class CrystFELGeometry:
             bad[:edge] = bad[-edge:] = bad[:, :edge] = bad[:, -edge:] = True
         ss = np.arange(place.min_ss, place.max_ss + 1)[:, None]
         fs = np.arange(place.min_fs, place.max_fs + 1)[None, :]
-        x, y, _ = place.at(fs - place.min_fs + 0.5, ss - place.min_ss + 0.5)
+        x, y, _ = place.at(*centres(place))
         for region in self.bad_regions:
             if region.panel not in (None, panel.name):
                 continue

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from pycroclass.errors import ParameterError
 from pycroclass.geometry.flat import FloatArray, Geometry
-from pycroclass.geometry.panels import Panel, PanelGeometry
+from pycroclass.geometry.panels import Panel, PanelGeometry, centres
 
 Table = npt.NDArray[np.int32]
 
 _SLACK: Final = 1e-6
-"""Of a pixel: a rounding error does not make a row of its own."""
+"""Of a pixel: where centres lie on edges, all go the same way, however they are rounded."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def slab_pixels(geometry: PanelGeometry, slab: tuple[int, int]) -> Table:
             plane.first[1] + np.arange(columns.start, columns.stop)[None, :],
             plane.first[0] + np.arange(rows.start, rows.stop)[:, None],
         )
-        (i, j), (n_ss, n_fs) = (np.floor(fs).astype(np.int64), np.floor(ss).astype(np.int64)), panel.shape
+        (i, j), (n_ss, n_fs) = (np.floor(fs + _SLACK).astype(np.int64), np.floor(ss + _SLACK).astype(np.int64)), panel.shape
         is_here = (i >= 0) & (i < n_fs) & (j >= 0) & (j < n_ss) & (table[rows, columns] < 0)
         pixels = (panel.min_ss + j) * slab[1] + panel.min_fs + i
         table[rows, columns][is_here] = pixels[is_here]
@@ -83,8 +83,7 @@ def image_pixels(geometry: PanelGeometry, slab: tuple[int, int]) -> Table:
     plane, filled_from = Plane.of(geometry), slab_pixels(geometry, slab).ravel()
     table = np.full(slab, -1, np.int32)
     for panel in geometry.panels:
-        n_ss, n_fs = panel.shape
-        x, y = geometry.on_plane(panel, np.arange(n_fs)[None, :] + 0.5, np.arange(n_ss)[:, None] + 0.5)
+        x, y = geometry.on_plane(panel, *centres(panel))
         row, column = np.rint(y - plane.first[0]).astype(np.int64), np.rint(x - plane.first[1]).astype(np.int64)
         is_inside = (row >= 0) & (row < plane.shape[0]) & (column >= 0) & (column < plane.shape[1])
         near = np.where(is_inside, row * plane.shape[1] + column, 0)

@@ -136,9 +136,7 @@ class Panel:
 
     def moved(self, ss: int, fs: int) -> Panel:
         """The same panel, elsewhere in the array."""
-        return replace(
-            self, min_ss=self.min_ss + ss, max_ss=self.max_ss + ss, min_fs=self.min_fs + fs, max_fs=self.max_fs + fs
-        )
+        return replace(self, min_ss=self.min_ss + ss, max_ss=self.max_ss + ss, min_fs=self.min_fs + fs, max_fs=self.max_fs + fs)
 
     def binned(self, ss: int, fs: int) -> Panel | None:
         """The panel after ``ss`` by ``fs`` pixels became one; ``None`` where its edges lie within such bins."""
@@ -152,7 +150,7 @@ class Panel:
             max_fs=(self.max_fs + 1) // fs - 1,
             corner_x=self.corner_x / fs,
             corner_y=self.corner_y / fs,
-            ss=tuple(step * ss / fs for step in self.ss),
+            ss=(self.ss[0] * ss / fs, self.ss[1] * ss / fs, self.ss[2] * ss / fs),
             res=self.res / fs,
         )
 
@@ -307,7 +305,9 @@ class PanelGeometry:
                 )
             raise AxisError(f"the panels stand on an image (ss, fs), not on an array of shape {tuple(shape)}")
         if any(size < wanted for size, wanted in zip(shape, self.slab_shape, strict=True)):
-            raise AxisError(f"the panels need {self.slab_shape} pixels, the images have {tuple(shape)}: this is the geometry of other frames")
+            raise AxisError(
+                f"the panels need {self.slab_shape} pixels, the images have {tuple(shape)}: this is the geometry of other frames"
+            )
 
     def panel_numbers(self, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
         """Position in ``panels`` of the panel of each pixel, of ``shape``; -1 in gaps.
@@ -328,7 +328,7 @@ class PanelGeometry:
         self.check(shape)
         x, y, z = (np.full(shape, np.nan) for _ in range(3))
         for panel in self.panels:
-            px, py, pz = panel.at(*_centres(panel))
+            px, py, pz = panel.at(*centres(panel))
             start = np.nan if panel.z is None else panel.z
             x[panel.where], y[panel.where], z[panel.where] = px / panel.res, py / panel.res, start + pz / panel.res
         return x, y, z
@@ -342,7 +342,7 @@ class PanelGeometry:
         self.check(shape)
         radius = np.full(shape, np.nan)
         for panel in self.panels:
-            radius[panel.where] = np.hypot(*self.on_plane(panel, *_centres(panel)))
+            radius[panel.where] = np.hypot(*self.on_plane(panel, *centres(panel)))
         return radius
 
     def q(self, radius: FloatArray) -> FloatArray:
@@ -436,9 +436,7 @@ class PanelGeometry:
         if not self.n_modules:
             raise AxisError("the panels stand on one image already: there are no modules to be stacked")
         self.check((self.n_modules, n_rows, self.slab_shape[-1]))
-        return replace(
-            self, panels=tuple(replace(panel.moved((panel.module or 0) * n_rows, 0), module=None) for panel in self.panels)
-        )
+        return replace(self, panels=tuple(replace(panel.moved((panel.module or 0) * n_rows, 0), module=None) for panel in self.panels))
 
     def to_dict(self) -> dict[str, Any]:
         """All values that are known, ready for JSON: a column for each parameter of the panels."""
@@ -471,16 +469,16 @@ class PanelGeometry:
         return all(panel.clen is not None for panel in self.panels)
 
 
-def _centres(panel: Panel) -> tuple[FloatArray, FloatArray]:
+def centres(panel: Panel) -> tuple[FloatArray, FloatArray]:
     """Along fs and along ss, in pixels from the corner."""
     n_ss, n_fs = panel.shape
-    return np.arange(n_fs)[None, :] + 0.5, np.arange(n_ss)[:, None] + 0.5
+    return np.arange(n_fs, dtype=np.float64)[None, :] + 0.5, np.arange(n_ss, dtype=np.float64)[:, None] + 0.5
 
 
 def _check_apart(panels: Sequence[Panel]) -> None:
     boxes = np.array([(-1 if p.module is None else p.module, p.min_ss, p.max_ss, p.min_fs, p.max_fs) for p in panels])
     module, top, bottom, left, right = (column[:, None] for column in boxes.T)
-    shared = (module == module.T) & (top <= bottom.T) & (top.T <= bottom) & (left <= right.T) & (left.T <= right)
+    shared = (module == module.T) & (top <= bottom.T) & (bottom >= top.T) & (left <= right.T) & (right >= left.T)
     for a, b in combinations(range(len(panels)), 2) if np.count_nonzero(shared) > len(panels) else ():
         if shared[a, b]:
             first, second = panels[a], panels[b]

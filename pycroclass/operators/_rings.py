@@ -150,7 +150,9 @@ class _RadialOperator(Operator):
         geometry = self.geometry or spec.geometry
         if isinstance(geometry, PanelGeometry):
             if self.centre is not None:
-                raise AxisError("centre is for a flat detector; panels stand around the beam already. Leave it out, or put Assemble before.")
+                raise AxisError(
+                    "centre is for a flat detector; panels stand around the beam already. Leave it out, or put Assemble before."
+                )
             geometry.check((height, width))
             return geometry
         if self.centre is not None:

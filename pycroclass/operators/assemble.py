@@ -218,7 +218,7 @@ def _taken(block: torch.Tensor, table: torch.Tensor, fill: float | None) -> torc
     flat = block.flatten(2)
     is_whole = not (flat.is_complex() or flat.is_floating_point())
     bits = flat.view(_BITS[flat.element_size()]) if is_whole else flat  # torch has no arithmetic of uint16
-    taken = bits.index_select(2, table.flatten().clamp(min=0)).unflatten(2, table.shape)
+    taken = bits.index_select(2, table.flatten().clamp(min=0)).reshape(*block.shape[:2], *table.shape)
     if fill is None:
         return floating(taken.view(flat.dtype)).masked_fill(table < 0, torch.nan)
     empty = torch.tensor(int(fill) if is_whole else fill, dtype=flat.dtype, device=flat.device).view(bits.dtype)
@@ -251,7 +251,9 @@ def _check_panels(geometry: Any) -> None:
 
 def _check_holds(operator: Assemble | Disassemble, spec: Spec) -> None:
     if operator.fill is not None and not holds(spec.dtype, operator.fill):
-        raise AxisError(f"images of {spec.dtype} cannot hold fill={operator.fill!r}. Leave fill out for NaN, or put Cast('float32') before.")
+        raise AxisError(
+            f"images of {spec.dtype} cannot hold fill={operator.fill!r}. Leave fill out for NaN, or put Cast('float32') before."
+        )
 
 
 def _dtype(operator: Assemble | Disassemble, spec: Spec) -> np.dtype[Any]:

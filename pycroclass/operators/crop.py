@@ -64,7 +64,9 @@ class Crop(Operator):
             if not isinstance(spec.geometry, Geometry):
                 has_panels = spec.geometry is not None
                 remedy = "Put Assemble before it" if has_panels else "Give centre=(y, x) in pixels"
-                raise AxisError(f"centre='beam' needs a flat detector, the dataset has {'panels' if has_panels else 'no geometry'}. {remedy}.")
+                raise AxisError(
+                    f"centre='beam' needs a flat detector, the dataset has {'panels' if has_panels else 'no geometry'}. {remedy}."
+                )
             return replace(self, centre=spec.geometry.beam_centre)
         return self
 

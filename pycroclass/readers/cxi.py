@@ -160,13 +160,19 @@ def _beam(corners: FloatArray, bases: FloatArray) -> tuple[float, float] | None:
 
 
 def _panels(
-    corners: FloatArray, bases: FloatArray, shape: tuple[int, ...], size: tuple[float, float] | None, distance: float | None, *, is_modular: bool
+    corners: FloatArray,
+    bases: FloatArray,
+    shape: tuple[int, ...],
+    size: tuple[float, float] | None,
+    distance: float | None,
+    *,
+    is_modular: bool,
 ) -> PanelGeometry:
     """One panel for each module. Where corners say nothing of the distance, they lie at ``distance``."""
     has_distance = distance is not None and distance > 0
     if not has_distance:
         distance = float(corners[0, 2]) if corners[0, 2] > 0 else None
-    res = 1 / (np.linalg.norm(bases[0, 1]) if size is None else size[1])
+    res = 1 / float(np.linalg.norm(bases[0, 1]) if size is None else size[1])
     return PanelGeometry(
         tuple(
             Panel(

@@ -39,7 +39,9 @@ def placed(
                 result[key] = with_geometry(dataset, geometry)  # type: ignore[arg-type]  # no path: that gave a file
             else:
                 data = _place(file, key)
-                result[key] = with_geometry(dataset, _complete(file.detector(data), spec, dataset.metadata), axes=_names(file.axes(data), spec))
+                result[key] = with_geometry(
+                    dataset, _complete(file.detector(data), spec, dataset.metadata), axes=_names(file.axes(data), spec)
+                )
         except AxisError as error:
             refused.append(f"{key}: {error}")
     if len(refused) == len(datasets):

@@ -116,7 +116,9 @@ def numbers(low: float = -1e3, high: float = 1e3) -> st.SearchStrategy[float]:
 @st.composite
 def crystfel_panels(draw: st.DrawFn, name: str, dims: tuple[str, ...]) -> CrystFELPanel:
     a, b = draw(numbers()), draw(numbers(0.1, 10))
-    masks = [PixelMask(n, draw(st.none() | st.just("/m")), draw(st.none() | st.just("m.h5")), draw(st.integers(0, 2**32)), 3) for n in (0, 5)]
+    masks = [
+        PixelMask(n, draw(st.none() | st.just("/m")), draw(st.none() | st.just("m.h5")), draw(st.integers(0, 2**32)), 3) for n in (0, 5)
+    ]
     return CrystFELPanel(
         name,
         min_fs=draw(st.integers(0, 9)),
@@ -196,7 +198,11 @@ def test_distances_of_their_own_go_into_the_offset() -> None:
 
 
 PANEL = "\n".join(
-    ["res = 1e4", "clen = 0.1", *(f"p/{key}" for key in ("min_fs = 0", "max_fs = 3", "min_ss = 0", "max_ss = 3", "corner_x = 0", "corner_y = 0"))]
+    [
+        "res = 1e4",
+        "clen = 0.1",
+        *(f"p/{key}" for key in ("min_fs = 0", "max_fs = 3", "min_ss = 0", "max_ss = 3", "corner_x = 0", "corner_y = 0")),
+    ]
 )
 
 

@@ -156,7 +156,8 @@ def test_a_crop_of_all_changes_nothing() -> None:
 
 def test_bins_that_fit_stand_in_the_middle_of_their_pixels() -> None:
     left, right = (
-        replace(TURNED, name=name, min_ss=2, max_ss=7, min_fs=fs, max_fs=fs + 5, corner_x=3 * fs, ss=(-1, 0.2, 0.1)) for name, fs in (("a", 0), ("b", 9))
+        replace(TURNED, name=name, min_ss=2, max_ss=7, min_fs=fs, max_fs=fs + 5, corner_x=3 * fs, ss=(-1, 0.2, 0.1))
+        for name, fs in (("a", 0), ("b", 9))
     )
     geometry = PanelGeometry((left, right))
     binned = geometry.scaled(2, 3)
@@ -185,7 +186,7 @@ def test_modules() -> None:
         geometry.of_modules([1])
     with pytest.raises(AxisError, match="Put StackModules before"):
         geometry.radius((4, 5))
-    with pytest.raises(AxisError, match="need .* pixels"):
+    with pytest.raises(AxisError, match=r"need .* pixels"):
         geometry.stacked(2)
     with pytest.raises(AxisError, match="no modules to be stacked"):
         TWO.stacked(4)

@@ -69,10 +69,10 @@ def test_each_pixel_stands_where_its_coordinates_say(turn: float, tilt: float) -
     scale = distance * 1e4 / z.ravel()[sources]
     dx = x.ravel()[sources] * scale - (plane.first[1] + columns)
     dy = y.ravel()[sources] * scale - (plane.first[0] + rows)
-    assert np.hypot(dx, dy).max() < np.sqrt(0.5) + 0.03 * tilt
+    assert np.hypot(dx, dy).max() < np.sqrt(0.5) + 1e-5 + 0.03 * tilt
     flat = plane.geometry(geometry)
     gap = np.abs(flat.radius(plane.shape)[rows, columns] - geometry.radius(SLAB).ravel()[sources])
-    assert gap.max() < np.sqrt(0.5) + 0.03 * tilt
+    assert gap.max() < np.sqrt(0.5) + 1e-5 + 0.03 * tilt
     assert np.mean(np.isin(np.flatnonzero(~np.isnan(image)), sources)) > (0.999 if turn == 0 and tilt == 0 else 0.75)
 
 
@@ -93,8 +93,8 @@ def test_every_covered_place_is_filled() -> None:
 
 
 def test_panels_on_a_lattice_lose_nothing() -> None:
-    """Quarter turns at whole pixels: each pixel of the slab is one of the image."""
-    corners = {"a": (0.0, 0.0), "b": (0.0, -12.0), "c": (25.0, -30.0), "d": (-20.0, 17.0)}
+    """Quarter turns at whole and half pixels: each pixel of the slab is one of the image."""
+    corners = {"a": (0.0, 0.0), "b": (0.5, -12.5), "c": (25.5, -30.0), "d": (-20.0, 17.5)}
     geometry = PanelGeometry(tuple(panel(name, 10 * i, i * np.pi / 2, corner) for i, (name, corner) in enumerate(corners.items())))
     image = slab_image(geometry)
     result = assembled(geometry, image)
@@ -126,7 +126,7 @@ def test_pixels_left_out_get_the_nearest_value() -> None:
     used = on_panel & (table >= 0)
     row, column = np.divmod(table[used], plane.shape[1])
     x, y, _ = geometry.coordinates(SLAB)
-    assert np.hypot(x[used] * 1e4 - plane.first[1] - column, y[used] * 1e4 - plane.first[0] - row).max() < np.sqrt(0.5) + 1e-9
+    assert np.hypot(x[used] * 1e4 - plane.first[1] - column, y[used] * 1e4 - plane.first[0] - row).max() < np.sqrt(0.5) + 1e-5
 
 
 def test_a_flat_detector_stays_as_it_is(image_spec: MakeSpec) -> None:
@@ -235,7 +235,10 @@ def test_cutting_keeps_the_panels_right() -> None:
     geometry = four(0.1)
     frames, values = dataset(geometry, 3, *SLAB)
     whole = geometry.radius(SLAB)
-    for operator, window in ((pc.Crop((6, 25)), (slice(3, 9), slice(7, 32))), (pc.Select(x=(5, 24), y=(2, None)), (slice(2, 12), slice(5, 25)))):
+    for operator, window in (
+        (pc.Crop((6, 25)), (slice(3, 9), slice(7, 32))),
+        (pc.Select(x=(5, 24), y=(2, None)), (slice(2, 12), slice(5, 25))),
+    ):
         cut, spec = unwrap(operator(frames))
         np.testing.assert_array_equal(cut.compute(), values[:, *window])
         assert isinstance(spec.geometry, PanelGeometry)
@@ -259,7 +262,9 @@ def test_cutting_modules() -> None:
 
 
 def test_bins_that_fit_panels_follow_and_others_are_refused() -> None:
-    geometry = PanelGeometry((replace(panel("a", 0, 0.2, (1, 2)), min_ss=0, max_ss=11), replace(panel("b", 20, 0, (30, 2)), min_ss=0, max_ss=11)))
+    geometry = PanelGeometry(
+        (replace(panel("a", 0, 0.2, (1, 2)), min_ss=0, max_ss=11), replace(panel("b", 20, 0, (30, 2)), min_ss=0, max_ss=11))
+    )
     frames, _ = dataset(geometry, 1, *SLAB)
     spec = unwrap(pc.Bin(2)(frames))[1]
     whole = geometry.coordinates(SLAB)[0].reshape(6, 2, 20, 2).mean((1, 3))
