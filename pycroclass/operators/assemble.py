@@ -11,13 +11,16 @@ import torch
 
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import MODULE, Geometry, PanelGeometry
-from pycroclass.geometry.assembly import Plane, image_pixels, slab_pixels
+from pycroclass.geometry.assembly import Plane, Table, image_pixels, slab_pixels
 from pycroclass.operator import Operator, set_field
 from pycroclass.operators._checks import finite, holds, integers
 from pycroclass.operators._tensor import floating, floating_dtype
 from pycroclass.spec import Axis, AxisKind, Domain, Spec
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+Lookup = tuple[torch.Tensor, torch.Tensor]
+"""For each pixel of the result the one that it is taken from, flat; and which of them are gaps."""
 
 
 @dataclass(frozen=True)
@@ -204,25 +207,31 @@ class StackModules(Operator):
 
 
 @lru_cache(maxsize=4)
-def _slab_pixels(geometry: PanelGeometry, slab: tuple[int, int], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(slab_pixels(geometry, slab)).to(device)
+def _slab_pixels(geometry: PanelGeometry, slab: tuple[int, int], device: torch.device) -> Lookup:
+    return _lookup(slab_pixels(geometry, slab), device)
 
 
 @lru_cache(maxsize=4)
-def _image_pixels(geometry: PanelGeometry, slab: tuple[int, int], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(image_pixels(geometry, slab)).to(device)
+def _image_pixels(geometry: PanelGeometry, slab: tuple[int, int], device: torch.device) -> Lookup:
+    return _lookup(image_pixels(geometry, slab), device)
 
 
-def _taken(block: torch.Tensor, table: torch.Tensor, fill: float | None) -> torch.Tensor:
-    """Pixels of ``(batch, channel, y, x)`` by their number in C order, and ``fill`` where that is -1."""
+def _lookup(table: Table, device: torch.device) -> Lookup:
+    pixels = torch.from_numpy(table).to(device)
+    return pixels.flatten().clamp(min=0), pixels < 0
+
+
+def _taken(block: torch.Tensor, lookup: Lookup, fill: float | None) -> torch.Tensor:
+    """Pixels of ``(batch, channel, y, x)`` as the lookup says, and ``fill`` in gaps."""
+    index, is_gap = lookup
     flat = block.flatten(2)
     is_whole = not (flat.is_complex() or flat.is_floating_point())
     bits = flat.view(_BITS[flat.element_size()]) if is_whole else flat  # torch has no arithmetic of uint16
-    taken = bits.index_select(2, table.flatten().clamp(min=0)).reshape(*block.shape[:2], *table.shape)
+    taken = bits.index_select(2, index).reshape(*block.shape[:2], *is_gap.shape)
     if fill is None:
-        return floating(taken.view(flat.dtype)).masked_fill(table < 0, torch.nan)
-    empty = torch.tensor(int(fill) if is_whole else fill, dtype=flat.dtype, device=flat.device).view(bits.dtype)
-    return torch.where(table < 0, empty, taken).view(flat.dtype)
+        return floating(taken.view(flat.dtype)).masked_fill_(is_gap, torch.nan)
+    value = torch.tensor(int(fill) if is_whole else fill, dtype=flat.dtype, device=flat.device).view(bits.dtype)
+    return taken.masked_fill_(is_gap, value).view(flat.dtype)
 
 
 def _bound(geometry: PanelGeometry | None) -> PanelGeometry:

@@ -61,12 +61,10 @@ class Crop(Operator):
             height, width = spec.shape[-2:]
             return replace(self, centre=((height - 1) / 2, (width - 1) / 2))
         if self.centre == "beam":
+            if spec.geometry is None:
+                raise AxisError("centre='beam' needs a dataset whose geometry is known. Give centre=(y, x) in pixels.")
             if not isinstance(spec.geometry, Geometry):
-                has_panels = spec.geometry is not None
-                remedy = "Put Assemble before it" if has_panels else "Give centre=(y, x) in pixels"
-                raise AxisError(
-                    f"centre='beam' needs a flat detector, the dataset has {'panels' if has_panels else 'no geometry'}. {remedy}."
-                )
+                raise AxisError("centre='beam' needs a flat detector, and this one has panels. Put Assemble before it.")
             return replace(self, centre=spec.geometry.beam_centre)
         return self
 
