@@ -3,6 +3,7 @@ from .api import classify, concatenate, fit, mean_by_label, run
 from .array_value import ArrayValue
 from .augmentation import Augmentation
 from .bundle import Bundle
+from .crystfel import CrystFELGeometry, read_crystfel
 from .embedding import ImageMap, embed, map_images, name_clusters
 from .errors import PycroclassError
 from .estimators import (
@@ -45,7 +46,7 @@ from .exploring.decomposition import components, decompose, maps
 from .exploring.endmember_number import VirtualDimension, virtual_dimension
 from .exploring.rank import Scree, scree
 from .exploring.unmixing import unmix
-from .geometry import Geometry
+from .geometry import CXIMask, Geometry, Panel, PanelGeometry, bad_pixels
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
@@ -55,12 +56,14 @@ from .operators import (
     AlignLines,
     Anscombe,
     Argmax,
+    Assemble,
     Bin,
     Cast,
     Classify,
     ClassThreshold,
     Clip,
     Crop,
+    Disassemble,
     Embedding,
     Flatfield,
     FlattenLines,
@@ -86,6 +89,7 @@ from .operators import (
     Shift,
     Sobel,
     Sqrt,
+    StackModules,
     SubtractBackground,
     SubtractDark,
     SumMask,
@@ -98,6 +102,7 @@ from .operators import (
     ZScore,
 )
 from .per_item import column, take
+from .placement import with_geometry
 from .provenance import Provenance
 from .readers import read
 from .recipe import Recipe
@@ -130,20 +135,24 @@ __all__ = [
     "Anscombe",
     "Argmax",
     "ArrayValue",
+    "Assemble",
     "Augmentation",
     "Axis",
     "AxisKind",
     "Balance",
     "Bin",
     "Bundle",
+    "CXIMask",
     "Cast",
     "ClassThreshold",
     "Classify",
     "ClusterCount",
     "Clip",
     "Crop",
+    "CrystFELGeometry",
     "Data",
     "DefectMask",
+    "Disassemble",
     "Domain",
     "Embedding",
     "Estimator",
@@ -176,6 +185,8 @@ __all__ = [
     "PercentileNormalize",
     "PercentileScale",
     "Pad",
+    "Panel",
+    "PanelGeometry",
     "PatchPCA",
     "Pipeline",
     "PowerSpectrum",
@@ -203,6 +214,7 @@ __all__ = [
     "SphericalKMeans",
     "Split",
     "Sqrt",
+    "StackModules",
     "StandardizeData",
     "StandardizeFeatures",
     "SubtractBackground",
@@ -220,6 +232,7 @@ __all__ = [
     "Windows",
     "ZScore",
     "append",
+    "bad_pixels",
     "check_leakage",
     "classify",
     "cluster_count",
@@ -244,6 +257,7 @@ __all__ = [
     "pack",
     "pretrained",
     "read",
+    "read_crystfel",
     "replay",
     "report",
     "run",
@@ -254,5 +268,6 @@ __all__ = [
     "train",
     "unmix",
     "virtual_dimension",
+    "with_geometry",
     "write",
 ]

@@ -56,6 +56,8 @@ class Settings:
         Dataset of each file; by default that of the recipe, or the only one.
     size, fit : optional
         For images, as `read` takes them.
+    geometry : str, optional
+        A geometry file of CrystFEL, for all files.
     execution : Execution
     chooses_precision : bool
         Let a network compute in bfloat16 where no label of a check batch of the file changes.
@@ -73,6 +75,7 @@ class Settings:
     key: str | None = None
     size: int | None = None
     fit: Fit | None = None
+    geometry: str | None = None
     execution: Execution = field(default_factory=Execution)
     chooses_precision: bool = False
     digest: DigestKind = "sampled"
@@ -295,7 +298,7 @@ class _File:
     def run(self) -> Finished:
         settings, output = self.settings, Path(os.path.realpath(self.job.output))
         start = time.monotonic()
-        datasets = read(self.job.file, size=settings.size, fit=settings.fit)
+        datasets = read(self.job.file, size=settings.size, fit=settings.fit, geometry=settings.geometry)
         key, dataset = choose(self.job.file, settings.key or self.recipe.dataset, datasets)
         started = Started(self.job, key, dataset.shape, *_items(unwrap(dataset)[1]))
         self.report(started)

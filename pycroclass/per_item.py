@@ -18,6 +18,7 @@ import sidpy
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import AxisError, DataError, ParameterError
+from pycroclass.geometry import MODULE, PanelGeometry
 from pycroclass.provenance import Provenance
 from pycroclass.sid import provenance_of, unwrap, wrap
 from pycroclass.source import Source, source_of
@@ -105,10 +106,13 @@ def take(dataset: sidpy.Dataset, index: npt.ArrayLike) -> sidpy.Dataset:
     numbers = _numbers(index, spec.shape[0])
     chosen = ArrayValue(numbers)
     first = spec.axes[0]
+    geometry = spec.geometry
+    if isinstance(geometry, PanelGeometry) and first.name == MODULE:
+        geometry = geometry.of_modules(numbers.tolist())
     along = Axis.from_values(first.name, first.values[numbers], kind=first.kind, quantity=first.quantity, units=first.units)
     return wrap(
         _taken(array, numbers),
-        replace(spec, axes=(along, *spec.axes[1:])),
+        replace(spec, axes=(along, *spec.axes[1:]), geometry=geometry),
         provenance=Provenance("take", {"index": chosen.digest}, (provenance_of(dataset),), arrays={chosen.digest: chosen}),
         metadata=without_items(dataset.metadata) | cut_items(dataset.metadata, numbers.tolist(), first.size),
         original_metadata=dataset.original_metadata,

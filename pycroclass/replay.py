@@ -17,8 +17,10 @@ from pycroclass.api import concatenate, mean_by_label
 from pycroclass.bundle import Bundle
 from pycroclass.errors import BundleError, PycroclassError, ReplayError
 from pycroclass.exploring.decomposition import components, maps
+from pycroclass.geometry import geometry_from_dict
 from pycroclass.operator import Composable, Operator
 from pycroclass.per_item import take
+from pycroclass.placement import with_geometry
 from pycroclass.provenance import FileStamp, Provenance, digest_file
 from pycroclass.readers import read
 from pycroclass.readers.records import Record, digest_dataset, records
@@ -131,6 +133,9 @@ def rebuild(tree: Provenance, beside: Path, execution: Execution | None = None) 
             return _run_again(tree, inputs[0], beside, execution)
         case "concatenate":
             return concatenate(inputs)
+        case "with_geometry":
+            named = tree.parameters["axes"]
+            return with_geometry(inputs[0], geometry_from_dict(tree.parameters["geometry"]), axes=None if named is None else tuple(named))
         case "take":
             return take(inputs[0], tree.arrays[tree.parameters["index"]].values)
         case "components":

@@ -21,7 +21,7 @@ import numpy as np
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import PycroclassError, RecipeError
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import Geometry, PanelGeometry
 from pycroclass.operator import REGISTRY, Composable, Pipeline
 from pycroclass.spec import Axis
 
@@ -114,6 +114,8 @@ def _encode(value: Any, arrays: Arrays) -> Any:
             return _encode(ArrayValue(value), arrays)
         case Geometry():
             return {"$Geometry": value.to_dict()}
+        case PanelGeometry():
+            return {"$PanelGeometry": value.to_dict()}
         case Axis():
             return {"$Axis": _parameters(value, arrays)}
         case Composable():
@@ -145,6 +147,8 @@ def _decode(value: Any, arrays: Mapping[str, ArrayValue]) -> Any:
             return arrays[digest]
         case {"$Geometry": dict(known)}:
             return Geometry(**{key: _decode(item, arrays) for key, item in known.items()})
+        case {"$PanelGeometry": dict(known)}:
+            return PanelGeometry.from_dict(known)
         case {"$Axis": dict(known)}:
             return Axis(**{key: _decode(item, arrays) for key, item in known.items()})
         case {"$pipeline": steps}:

@@ -16,7 +16,7 @@ import sidpy
 
 from pycroclass._version import __version__
 from pycroclass.errors import AxisError
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry, geometry_from_dict
 from pycroclass.provenance import Provenance
 from pycroclass.spec import Axis, AxisKind, Spec
 
@@ -194,13 +194,12 @@ def _trusted_kinds(axes: tuple[Axis, ...], kind_of_data: str) -> tuple[Axis, ...
     return tuple(replace(a, kind=AxisKind.SPATIAL) if i in image else a for i, a in enumerate(axes))
 
 
-def geometry_of(metadata: Mapping[str, Any]) -> Geometry | None:
+def geometry_of(metadata: Mapping[str, Any]) -> DetectorGeometry | None:
     """The geometry that the metadata of a dataset hold, if any."""
     known = metadata.get("geometry")
-    if not isinstance(known, Mapping) or "beam_centre" not in known:
-        return None
-    names = ("beam_centre", "pixel_size", "distance", "wavelength")
-    return Geometry(**{name: known[name] for name in names if known.get(name) is not None})
+    if isinstance(known, Mapping) and ("beam_centre" in known or isinstance(known.get("panels"), Mapping)):
+        return geometry_from_dict(known)
+    return None
 
 
 def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -157,7 +157,7 @@ class Spec:
     axes : tuple of Axis
     dtype : numpy dtype
     quantity, units, title : str
-    geometry : Geometry, optional
+    geometry : Geometry or PanelGeometry, optional
         Of the detector, where the image axes are detector pixels.
     classes : tuple of str
         Names of the classes that integer values stand for, or of the positions of a class axis.
@@ -168,7 +168,7 @@ class Spec:
     quantity: str = "generic"
     units: str = "generic"
     title: str = "generic"
-    geometry: Geometry | None = None
+    geometry: DetectorGeometry | None = None
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

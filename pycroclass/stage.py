@@ -6,7 +6,7 @@ Planning is pure: it looks at a pipeline and a `Spec`, never at data. `engine` i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, get_args
@@ -17,6 +17,7 @@ import torch
 
 from pycroclass.device import batch_size, on_device
 from pycroclass.errors import AxisError, ParameterError
+from pycroclass.geometry import MODULE, DetectorGeometry, PanelGeometry
 from pycroclass.networks.inference import Precision, computing_in
 from pycroclass.operator import WHOLE, Composable, Items, Operator, Selection, Unfolding
 from pycroclass.profile import timed
@@ -334,11 +335,20 @@ def cut(operator: Selection, spec: Spec) -> Cut:
     chosen = operator.slices(spec)
     slices = tuple(chosen.get(axis.name, slice(None)) for axis in spec.axes)
     axes = tuple(axis[s] for axis, s in zip(spec.axes, slices, strict=True))
+    geometry = _cut_geometry(spec, dict(zip(spec.names, slices, strict=True)), chosen, operator.axes)
+    return Cut(slices, replace(spec, axes=axes, geometry=geometry))
+
+
+def _cut_geometry(spec: Spec, slices: Mapping[str, slice], chosen: Iterable[str], core: tuple[str, ...] | None) -> DetectorGeometry | None:
     geometry = spec.geometry
     if geometry is not None and any(name in chosen for name in spec.of_kind(AxisKind.SPATIAL, AxisKind.RECIPROCAL)):
-        y, x = (slices[spec.names.index(name)].start or 0 for name in spec.core(Domain.IMAGE, operator.axes)[-2:])
-        geometry = geometry.cropped(y, x)
-    return Cut(slices, replace(spec, axes=axes, geometry=geometry))
+        names = spec.core(Domain.IMAGE, core)[-2:]
+        y, x = (slices[name].start or 0 for name in names)
+        height, width = (len(range(spec[name].size)[slices[name]]) for name in names)
+        geometry = geometry.cropped(y, x, (height, width))
+    if isinstance(geometry, PanelGeometry) and geometry.n_modules and MODULE in chosen:
+        geometry = geometry.of_modules(range(spec[MODULE].size)[slices[MODULE]])
+    return geometry
 
 
 def to_tensor(array: NDArray) -> torch.Tensor:

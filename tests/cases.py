@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from pycroclass import operators as pc
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry, Geometry, Panel, PanelGeometry
+from pycroclass.geometry.assembly import Plane
 from pycroclass.networks import HitNetwork, ImageResNet, SpectrumResNet, UNet
 from pycroclass.operator import Operator
 from pycroclass.spec import Axis, Spec
@@ -25,9 +26,21 @@ KX: Final = Axis("kx", 8, "reciprocal", units="1/nm", step=0.2)
 COLOUR: Final = Axis("channel", 3, "channel")
 ENERGY: Final = Axis("energy", 15, "spectral", units="eV", offset=100.0, step=0.5)
 DETECTOR: Final = Geometry((4.6, 7.3), pixel_size=(1e-4, 1e-4), distance=0.1, wavelength=1e-10)
+PANELS: Final = PanelGeometry(
+    (
+        Panel(
+            "a", min_fs=0, max_fs=5, min_ss=0, max_ss=10, corner_x=-7.2, corner_y=-5.1, fs=(1, 0.02, 0), ss=(-0.02, 1, 0), res=1e4, clen=0.1
+        ),
+        Panel("b", min_fs=7, max_fs=13, min_ss=1, max_ss=9, corner_x=9.3, corner_y=-3, fs=(0, 1, 0.1), ss=(-1, 0.1, 0), res=1e4, clen=0.11),
+    ),
+    wavelength=1e-10,
+)
+MODULES: Final = PanelGeometry(
+    [Panel(f"m{i}", min_fs=0, max_fs=6, min_ss=0, max_ss=5, corner_x=8 * i - 12, corner_y=i - 3, res=1e4, module=i) for i in (0, 2, 1)]
+)
 
 
-def poisson(*axes: Axis, dtype: npt.DTypeLike = "uint16", geometry: Geometry | None = None) -> tuple[npt.NDArray, Spec]:
+def poisson(*axes: Axis, dtype: npt.DTypeLike = "uint16", geometry: DetectorGeometry | None = None) -> tuple[npt.NDArray, Spec]:
     """Counts around 20 and what they mean."""
     spec = Spec(axes, np.dtype(dtype), quantity="intensity", units="counts", geometry=geometry)
     return RNG.poisson(20, spec.shape).astype(spec.dtype), spec
@@ -50,6 +63,9 @@ DATA: Final = {
     "complex": poisson(FRAME, Y, X, dtype="complex64"),
     "answers": answers(),
     "squares": poisson(Axis("frame", 5, "temporal"), Axis("y", 61, "spatial", units="nm"), Axis("x", 61, "spatial", units="nm")),
+    "panels": poisson(FRAME, Y, X, geometry=PANELS),
+    "modules": poisson(FRAME, Axis("module", 3), Axis("y", 6, "spatial"), Axis("x", 7, "spatial"), geometry=MODULES),
+    "assembled": poisson(FRAME, *(Axis(name, n, "spatial") for name, n in zip("yx", Plane.of(PANELS).shape))),
 }
 """Values and spec by name; items are not always last, and there are channels, float64 and complex values among them."""
 
@@ -93,6 +109,8 @@ CASES: Final = [
     Case(pc.AlignLines(), "frames"),
     Case(pc.Anscombe(), "frames"),
     Case(pc.Argmax(), "spectra"),
+    Case(pc.Assemble(), "panels"),
+    Case(pc.Assemble(fill=3), "panels"),
     Case(pc.Bin(2), "frames"),
     Case(pc.Bin((2, 3), "mean"), "colours"),
     Case(pc.Cast("float64"), "frames"),
@@ -105,6 +123,9 @@ CASES: Final = [
     Case(pc.Embedding("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET)), "frames"),
     Case(pc.Embedding("unet", UNET, seeded(UNet, **UNET)), "frames"),
     Case(pc.Crop(6, centre="beam"), "frames"),
+    Case(pc.Crop((9, 10)), "panels"),
+    Case(pc.Disassemble(PANELS), "assembled"),
+    Case(pc.Disassemble(PANELS, (12, 14), fill=0), "assembled"),
     Case(pc.FCLS(MEMBERS), "spectra"),
     Case(pc.Flatfield(RNG.random((11, 14)) + 0.5, dark=np.ones((11, 14))), "frames"),
     Case(pc.FlattenLines(2, SPOTS), "colours"),
@@ -135,9 +156,12 @@ CASES: Final = [
     Case(pc.PowerSpectrum(), "complex"),
     Case(pc.RadialMedian(centre="middle"), "colours"),
     Case(pc.RadialProfile(), "frames"),
+    Case(pc.RadialProfile(), "panels"),
     Case(pc.RadialProfile("median", mask=SPOTS), "frames"),
     Case(pc.RadialProfile("sd", centre=(3, 4)), "diffraction"),
     Case(pc.RadialSNR(mask=SPOTS), "frames"),
+    Case(pc.RadialSNR(mask=SPOTS), "panels"),
+    Case(pc.RadialSNR(geometry=PANELS), "frames"),
     Case(pc.Resize((7, 20)), "colours"),
     Case(pc.Select(y=(-1, 2), frame=(0.1, 0.3)), "frames"),
     Case(pc.Shift(RNG.normal(0, 2, (5, 2))), "frames"),
@@ -145,7 +169,9 @@ CASES: Final = [
     Case(pc.Sobel(), "frames"),
     Case(pc.Sobel(), "colours"),
     Case(pc.Sqrt(), "diffraction"),
+    Case(pc.StackModules(), "modules"),
     Case(pc.SubtractBackground(), "frames"),
+    Case(pc.SubtractBackground(), "panels"),
     Case(pc.SubtractBackground(pc.GaussianBlur(1.5)), "frames"),
     Case(pc.SubtractDark(np.full((11, 14), 3)), "frames"),
     Case(pc.SumMask(SPOTS), "frames"),

@@ -18,8 +18,8 @@ LAYERS = [
     {"networks", "augmentation"},
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
-    {"passes", "sid", "per_item", "data_record", "plugins"},
-    {"summaries", "precision", "cluster", "worker_device", "readers", "writers"},
+    {"passes", "sid", "per_item", "data_record", "plugins", "placement"},
+    {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel"},
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
     {"earlier", "recipe", "class_counts", "embedding", "reporting"},
@@ -59,6 +59,8 @@ RIM = {
     "reporting",
     "labelled_files",
     "training_recipe",
+    "placement",
+    "crystfel",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)

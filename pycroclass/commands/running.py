@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pycroclass.commands.console import complain, err, out, say, wrote
-from pycroclass.commands.options import Device, Files, Fit, Key, Output, Overwrite, Restart, Size
+from pycroclass.commands.options import Device, Files, Fit, Geometry, Key, Output, Overwrite, Restart, Size
 from pycroclass.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SHARD_BYTES: Final = 1 << 30
 
 
 @app.command()
-def plan(recipe: Path, file: str, key: Key = None, device: Device = "auto") -> None:
+def plan(recipe: Path, file: str, key: Key = None, geometry: Geometry = None, device: Device = "auto") -> None:
     """What a recipe would do with a file: stages, tasks, memory, device. Nothing is computed."""
     from pycroclass.batch import choose
     from pycroclass.planning import describe
@@ -39,7 +39,7 @@ def plan(recipe: Path, file: str, key: Key = None, device: Device = "auto") -> N
     from pycroclass.stage import Execution
 
     loaded = Recipe.load(recipe)
-    _, dataset = choose(file, key or loaded.dataset, read(file))
+    _, dataset = choose(file, key or loaded.dataset, read(file, geometry=geometry))
     for line in describe(loaded, dataset, Execution(device=device)):
         say(line)
 
@@ -53,6 +53,7 @@ def run(
     device: Device = "auto",
     size: Size = None,
     fit: Fit = None,
+    geometry: Geometry = None,
     scheduler: Annotated[str | None, typer.Option(help="Compute on the dask cluster at this address, tcp://…", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Compute in so many processes of one thread each.", show_default=False)] = None,
     gpus: Annotated[str | None, typer.Option(help="Compute in one process for each GPU: all, or numbers such as 0,1.")] = None,
@@ -94,6 +95,7 @@ def run(
             key=key,
             size=size,
             fit=fit,  # type: ignore[arg-type]  # read checks it
+            geometry=geometry,
             execution=replace(execution, precision="bfloat16" if precision == "bfloat16" else "float32"),
             chooses_precision=precision == "auto",
             digest=digest,  # type: ignore[arg-type]  # write checks it

@@ -15,7 +15,7 @@ from pycroclass.array_value import ArrayValue
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._items import check_finite, check_real
 from pycroclass.estimators._moments import Moments
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry
 from pycroclass.operator import set_field
 from pycroclass.operators._checks import finite
 from pycroclass.operators.background import RadialMedian
@@ -101,10 +101,11 @@ class DefectMask(Estimator):
         bad = np.logical_or.reduce(list(kinds.values()))
         return MaskPixels(ArrayValue(bad[0] if len(bad) == 1 else bad), fill=self.fill, axes=self.axes)
 
-    def _stands_out(self, image: FloatArray, geometry: Geometry | None) -> npt.NDArray[np.bool_]:
+    def _stands_out(self, image: FloatArray, geometry: DetectorGeometry | None) -> npt.NDArray[np.bool_]:
         """Where an image ``(channel, y, x)`` lies above its surroundings."""
         if geometry is not None:
-            image = image - RadialMedian(geometry=geometry).transform(torch.from_numpy(image)[None])[0].numpy()
+            background = RadialMedian(geometry=geometry).transform(torch.from_numpy(image)[None])[0].numpy()
+            image = np.where(np.isnan(background), 0, image - background)  # in gaps between panels nothing stands out
         excess = image - _median(image, self.window)
         spread = np.maximum(_SD_PER_MAD * _median(np.abs(excess), self.window), _rms(excess, self.window))
         stands_out: npt.NDArray[np.bool_] = excess > self.threshold * spread

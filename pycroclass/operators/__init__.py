@@ -1,6 +1,7 @@
 """Everything that maps blocks of items to blocks of items; one idea per module."""
 
 from pycroclass.operators.abundances import FCLS, NNLS, UCLS
+from pycroclass.operators.assemble import Assemble, Disassemble, StackModules
 from pycroclass.operators.background import RadialMedian, SubtractBackground
 from pycroclass.operators.bin import Bin
 from pycroclass.operators.calibrate import IsotonicScale, TemperatureScale
@@ -36,12 +37,14 @@ __all__ = [
     "UCLS",
     "Anscombe",
     "Argmax",
+    "Assemble",
     "Bin",
     "Cast",
     "ClassThreshold",
     "Classify",
     "Clip",
     "Crop",
+    "Disassemble",
     "Embedding",
     "Flatfield",
     "FlattenLines",
@@ -67,6 +70,7 @@ __all__ = [
     "Shift",
     "Sobel",
     "Sqrt",
+    "StackModules",
     "SubtractBackground",
     "SubtractDark",
     "SumMask",

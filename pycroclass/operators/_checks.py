@@ -111,3 +111,11 @@ def check_broadcasts(name: str, value: ArrayValue, spec: Spec) -> None:
     if not fits:
         wanted = ", ".join(f"{axis.name} {axis.size}" for axis in spec.axes)
         raise AxisError(f"{name} has shape {value.shape}, which does not fit items of ({wanted}). Crop or bin it as the data were.")
+
+
+def holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether arrays of ``dtype`` can hold ``value`` as it is."""
+    if dtype.kind not in "biu":
+        return True
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return float(value).is_integer() and low <= value <= high

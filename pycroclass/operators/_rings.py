@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry, FloatArray, Geometry, PanelGeometry
 from pycroclass.operator import Operator, set_field
 from pycroclass.spec import Domain, Spec
 
@@ -26,11 +27,12 @@ class Rings:
     Parameters
     ----------
     ring : int64 tensor, shape (y, x)
-        Number of the ring of each pixel: its radius, rounded; ``n_rings`` for all beyond the outermost ring that has a good pixel.
+        Number of the ring of each pixel: its radius, rounded; ``n_rings`` for all beyond the outermost ring that has a good pixel,
+        and for those in gaps between panels.
     members : int32 tensor, shape (n_rings, width)
         The good pixels of each ring, filled up to ``width`` with ``y * x``, which stands for NaN.
     good : bool tensor, shape (y, x)
-        Pixels that are not masked.
+        Pixels that are not masked, nor in gaps.
     """
 
     ring: torch.Tensor
@@ -69,17 +71,18 @@ class Rings:
         return torch.nn.functional.pad(values, (0, 1), value=torch.nan)[..., self.ring]
 
 
-def count_rings(geometry: Geometry, mask: ArrayValue | None, shape: tuple[int, int]) -> int:
+def count_rings(geometry: DetectorGeometry, mask: ArrayValue | None, shape: tuple[int, int]) -> int:
     """How many rings there are up to the outermost that has a good pixel."""
     radius = geometry.radius(shape)
-    return int(np.rint(np.max(radius if mask is None else radius[mask.values == 0]))) + 1
+    return int(np.rint(np.max(radius[_good(radius, mask)]))) + 1
 
 
 @lru_cache(maxsize=8)
-def rings_of(geometry: Geometry, mask: ArrayValue | None, shape: tuple[int, int], device: torch.device) -> Rings:
+def rings_of(geometry: DetectorGeometry, mask: ArrayValue | None, shape: tuple[int, int], device: torch.device) -> Rings:
     """The rings of an image; kept, because it takes longer to sort the pixels than to use them."""
-    ring = np.rint(geometry.radius(shape)).astype(np.int64)
-    good = np.ones(shape, bool) if mask is None else np.asarray(mask.values == 0)
+    radius = geometry.radius(shape)
+    good = _good(radius, mask)
+    ring = np.rint(np.where(np.isnan(radius), np.iinfo(np.int32).max, radius)).astype(np.int64)
     pixels = np.flatnonzero(good)
     ring_of_pixel = ring.ravel()[pixels]
     order = np.argsort(ring_of_pixel, kind="stable")
@@ -89,6 +92,16 @@ def rings_of(geometry: Geometry, mask: ArrayValue | None, shape: tuple[int, int]
     members[ring_of_pixel[order], place] = pixels[order]
     ring = np.minimum(ring, counts.size)
     return Rings(*(torch.from_numpy(table).to(device) for table in (ring, members, good)))
+
+
+def _good(radius: FloatArray, mask: ArrayValue | None) -> npt.NDArray[np.bool_]:
+    """Which pixels count: those on a panel that are not masked."""
+    good: npt.NDArray[np.bool_] = ~np.isnan(radius)
+    if mask is not None:
+        good &= np.asarray(mask.values == 0)
+    if not good.any():
+        raise AxisError("no pixel is left: the mask (nonzero is bad) covers all panels. Was it meant the other way round?")
+    return good
 
 
 def ring_median(collected: torch.Tensor) -> torch.Tensor:
@@ -110,7 +123,7 @@ class _RadialOperator(Operator):
 
     centre: tuple[float, float] | str | None = field(default=None, kw_only=True)
     mask: ArrayValue | None = field(default=None, kw_only=True)
-    geometry: Geometry | None = field(default=None, kw_only=True)
+    geometry: DetectorGeometry | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,18 +136,25 @@ class _RadialOperator(Operator):
                     "mask marks every pixel as bad (nonzero); zero stands for a good one. Was it meant the other way round?"
                 )
 
-    def geometry_of(self, spec: Spec) -> Geometry:
+    def geometry_of(self, spec: Spec) -> DetectorGeometry:
         """The geometry of images of ``spec``, with the beam at ``centre`` where that is given.
 
         Raises
         ------
         AxisError
-            If there is no centre, or the mask has not the shape of the images.
+            If there is no centre, the mask has not the shape of the images, or the panels are not those of these images.
         """
         height, width = spec.shape[-2:]
         if self.mask is not None and self.mask.shape != (height, width):
             raise AxisError(f"mask has shape {self.mask.shape}, the images {(height, width)}. Crop or bin the mask as the images were.")
         geometry = self.geometry or spec.geometry
+        if isinstance(geometry, PanelGeometry):
+            if self.centre is not None:
+                raise AxisError(
+                    "centre is for a flat detector; panels stand around the beam already. Leave it out, or put Assemble before."
+                )
+            geometry.check((height, width))
+            return geometry
         if self.centre is not None:
             centre: Any = ((height - 1) / 2, (width - 1) / 2) if self.centre == "middle" else self.centre
             return replace(geometry, beam_centre=centre) if geometry else Geometry(centre)

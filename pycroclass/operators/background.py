@@ -27,7 +27,7 @@ class RadialMedian(_RadialOperator):
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
         Bad pixels are nonzero: they do not count, but get the median of their ring. Pixels that are NaN are bad too.
-    geometry : Geometry, optional
+    geometry : Geometry or PanelGeometry, optional
         Instead of the dataset's.
 
     Raises

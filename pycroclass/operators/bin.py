@@ -19,7 +19,7 @@ class Bin(Operator):
     """Join each ``factor`` by ``factor`` pixels of an image into one: their sum or their mean.
 
     ``(channel, y, x)`` becomes ``(channel, y // factor, x // factor)``; rows and columns at the end that do not fill a bin are dropped.
-    Positions, pixel size and beam centre follow.
+    Positions and geometry follow.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Bin(Operator):
     ParameterError
         If factor or statistic cannot be understood.
     AxisError
-        If the image is smaller than one bin.
+        If the image is smaller than one bin, or a bin would join pixels of two panels.
 
     Examples
     --------

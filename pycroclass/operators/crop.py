@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from pycroclass.errors import AxisError, ParameterError
+from pycroclass.geometry import Geometry
 from pycroclass.operator import Operator, set_field
-from pycroclass.operators._checks import check_evenly_spaced, finite, integers, number
+from pycroclass.operators._checks import check_evenly_spaced, finite, holds, integers, number
 from pycroclass.spec import Axis, Domain, Spec
 
 
@@ -20,7 +20,7 @@ class Crop(Operator):
     """Cut a window of ``size`` pixels around ``centre`` out of each image.
 
     The first pixel kept is ``ceil(centre - size / 2)``, which for the middle of the image is ``(n - size) // 2``; no pixel is interpolated.
-    ``(channel, y, x)`` becomes ``(channel, *size)``; axes and beam centre follow.
+    ``(channel, y, x)`` becomes ``(channel, *size)``; axes and geometry follow.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Crop(Operator):
     ParameterError
         If size or centre cannot be understood.
     AxisError
-        If the window sticks out of the image, or the beam centre is not known.
+        If the window sticks out of the image or has no panel, or the beam centre is not known.
 
     Examples
     --------
@@ -63,13 +63,16 @@ class Crop(Operator):
         if self.centre == "beam":
             if spec.geometry is None:
                 raise AxisError("centre='beam' needs a dataset whose geometry is known. Give centre=(y, x) in pixels.")
+            if not isinstance(spec.geometry, Geometry):
+                raise AxisError("centre='beam' needs a flat detector, and this one has panels. Put Assemble before it.")
             return replace(self, centre=spec.geometry.beam_centre)
         return self
 
     def output(self, spec: Spec) -> Spec:
         rows, columns = self.bind(spec)._window(*spec.shape[-2:])
         y, x = spec.axes[-2:]
-        geometry = spec.geometry and spec.geometry.cropped(rows.start, columns.start)
+        size = rows.stop - rows.start, columns.stop - columns.start
+        geometry = spec.geometry and spec.geometry.cropped(rows.start, columns.start, size)
         return replace(spec.with_axes(y[rows], x[columns]), geometry=geometry)
 
     def part_taken(self, spec: Spec) -> tuple[slice, ...]:
@@ -138,12 +141,13 @@ class Pad(Operator):
                 set_field(self, name, integers(name, getattr(self, name), least=least))
 
     def output(self, spec: Spec) -> Spec:
-        if not _holds(spec.dtype, self.fill):
+        if not holds(spec.dtype, self.fill):
             raise AxisError(f"images of {spec.dtype} cannot hold fill={self.fill!r}. Put Cast('float32') before Pad.")
         y, x = spec.axes[-2:]
         check_evenly_spaced(self, y, x)
         (top, bottom), (left, right) = self._widths(y.size, x.size)
-        geometry = spec.geometry and spec.geometry.cropped(-top, -left)
+        size = top + y.size + bottom, left + x.size + right
+        geometry = spec.geometry and spec.geometry.cropped(-top, -left, size)
         return replace(spec.with_axes(_extended(y, top, bottom), _extended(x, left, right)), geometry=geometry)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
@@ -164,13 +168,6 @@ def _point(value: Any) -> tuple[float, float]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ParameterError(f"centre must be (y, x) in pixels, 'beam' or None, got {value!r}")
     return finite("centre", value[0]), finite("centre", value[1])
-
-
-def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    if dtype.kind not in "biu":
-        return True
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return float(value).is_integer() and low <= value <= high
 
 
 def _extended(axis: Axis, before: int, after: int) -> Axis:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pycroclass.errors import ParameterError
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import DetectorGeometry
 from pycroclass.operators._checks import check_real
 from pycroclass.operators._rings import _RadialOperator, count_rings, ring_median
 from pycroclass.operators._tensor import floating, real_dtype
@@ -35,7 +35,7 @@ class RadialProfile(_RadialOperator):
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
         Bad pixels are nonzero. Pixels that are NaN are bad too.
-    geometry : Geometry, optional
+    geometry : Geometry or PanelGeometry, optional
         Instead of the dataset's.
 
     Raises
@@ -51,6 +51,7 @@ class RadialProfile(_RadialOperator):
 
     Examples
     --------
+    >>> from pycroclass.geometry import Geometry
     >>> image = torch.tensor([[[[4.0, 1.0, 4.0], [1.0, 7.0, 3.0], [4.0, 1.0, 4.0]]]])
     >>> RadialProfile(geometry=Geometry((1, 1))).transform(image).tolist()  # the corners are at 1.41, too
     [[[7.0, 2.75]]]
@@ -82,7 +83,7 @@ class RadialProfile(_RadialOperator):
         return mean.to(block.dtype)
 
 
-def _radial_axis(spec: Spec, geometry: Geometry, n_rings: int) -> Axis:
+def _radial_axis(spec: Spec, geometry: DetectorGeometry, n_rings: int) -> Axis:
     radius = np.arange(n_rings, dtype=np.float64)
     y, x = spec.axes[-2:]
     if geometry.is_calibrated:

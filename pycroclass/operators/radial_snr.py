@@ -35,7 +35,7 @@ class RadialSNR(_RadialOperator):
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
         Bad pixels are nonzero: they do not count, and get 0. Pixels that are NaN are bad too.
-    geometry : Geometry, optional
+    geometry : Geometry or PanelGeometry, optional
         Instead of the dataset's.
 
     Raises

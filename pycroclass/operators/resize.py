@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import torch
 
+from pycroclass.errors import AxisError
+from pycroclass.geometry import PanelGeometry
 from pycroclass.operator import Operator, set_field
 from pycroclass.operators._checks import check_evenly_spaced, check_real, integers
 from pycroclass.operators._tensor import floating, real_dtype
@@ -31,7 +33,7 @@ class Resize(Operator):
     ParameterError
         If size cannot be understood.
     AxisError
-        If the data are complex or the axes not evenly spaced.
+        If the data are complex, the axes not evenly spaced, or the detector has panels, whose pixels would mix.
 
     Examples
     --------
@@ -51,6 +53,8 @@ class Resize(Operator):
         check_real(self, spec)
         y, x = spec.axes[-2:]
         check_evenly_spaced(self, y, x)
+        if isinstance(spec.geometry, PanelGeometry):
+            raise AxisError("Resize would mix pixels of panels that stand apart. Put Assemble before, or Bin by a factor that fits them.")
         height, width = integers("size", self.size)
         geometry = spec.geometry and spec.geometry.scaled(y.size / height, x.size / width)
         resized = spec.with_axes(_resampled(y, height), _resampled(x, width))

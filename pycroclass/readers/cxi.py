@@ -1,9 +1,11 @@
 """CXI files (coherent X-ray imaging): ``image``, the stack of detector frames, and ``mask``, in which 0 is a good pixel.
 
-All values of CXI are in SI. Further detectors are ``image_2`` and so on, further entries ``entry_2/image``. The beam centre follows from
-``corner_position`` (the outer corner of the first pixel) and ``basis_vectors`` (one row each for a step in y and in x), or from
-``beam_center_x`` and ``beam_center_y``, in pixels from the outer edge of the first one. Where neither stands there, or there are several
-modules, the dataset has no geometry; what is known is in ``metadata["detector"]``, in SI.
+All values of CXI are in SI. Further detectors are ``image_2`` and so on, further entries ``entry_2/image``. The geometry follows from
+``corner_position`` (the outer corner of the first pixel) and ``basis_vectors`` (one row each for a step in y and in x), one for each
+module where there are several; where they are missing, from ``geometry_1/translation`` and ``geometry_1/orientation`` (two unit vectors,
+along x and along y of the data) with the size of a pixel; else from ``beam_center_x`` and ``beam_center_y``, in pixels from the outer edge
+of the first one. A single module perpendicular to the beam is flat, all else is of panels. Where none of these stands there the dataset
+has no geometry; what is known is in ``metadata["detector"]``, in SI.
 
 Reference: F. R. N. C. Maia, The Coherent X-ray Imaging Data Bank, Nature Methods 9, 854 (2012).
 """
@@ -20,6 +22,7 @@ import h5py
 import numpy as np
 import sidpy
 
+from pycroclass.geometry import FloatArray, Panel, PanelGeometry
 from pycroclass.readers import hdf5
 from pycroclass.readers.detector import Detector, Recording, beam_edge, energy, length, pixel_size
 from pycroclass.readers.hdf5_file import Stored, open_hdf5, plain, small_values, stored, text
@@ -58,7 +61,7 @@ def _open_detector(path: Path, entry: h5py.Group, n: int, frames: Stored, option
     prefix, suffix = "" if name == "entry_1" else f"{name}/", f"_{n}" if n > 1 else ""
     image, mask = f"{prefix}image{suffix}", f"{prefix}mask{suffix}"
     leading = _leading(entry, n, frames)
-    detector = _detector(entry, n, is_modular="module" in leading)
+    detector = _detector(entry, n, frames.shape[-2:], n_modules=frames.shape[leading.index("module")] if "module" in leading else 0)
     recording = Recording(path, options, detector, _per_frame(entry, n), small_values(entry))
     axes = detector.axes(frames.shape, leading)
     found = {image: recording.dataset(image, "intensity", axes, frames)}
@@ -95,25 +98,101 @@ def _leading(entry: h5py.Group, n: int, frames: Stored) -> tuple[str, ...]:
     return _LEADING.get(len(frames.shape), ())
 
 
-def _detector(entry: h5py.Group, n: int, *, is_modular: bool) -> Detector:
+def _detector(entry: h5py.Group, n: int, shape: tuple[int, ...], *, n_modules: int) -> Detector:
     found, source = entry.get(f"instrument_1/detector_{n}"), entry.get("instrument_1/source_1")
     group = found if isinstance(found, h5py.Group) else {}
-    size = pixel_size(group, "m")
+    size, distance = pixel_size(group, "m"), length(group.get("distance"), "m")
+    corners, bases = _corners(group), _bases(group, size)
+    is_placed = corners.shape == (max(1, n_modules), 3) and bases.shape == (len(corners), 2, 3)
+    is_flat = is_placed and not n_modules and _is_flat(bases[0], size)
+    is_placed = is_placed and all(np.cross(*basis).any() for basis in bases)
     return Detector(
-        beam_edge=None if is_modular else _beam(group) or beam_edge(group, size, "pixel"),
+        beam_edge=None if n_modules or (is_placed and not is_flat) else _beam(corners, bases) or beam_edge(group, size, "pixel"),
         pixel_size=size,
-        distance=length(group.get("distance"), "m"),
+        distance=distance,
         photon_energy=energy(source.get("energy"), "J") if isinstance(source, h5py.Group) else None,
+        panels=_panels(corners, bases, shape, size, distance, is_modular=n_modules > 0) if is_placed and not is_flat else None,
     )
 
 
-def _beam(group: Mapping[str, Any]) -> tuple[float, float] | None:
+def _corners(group: Mapping[str, Any]) -> FloatArray:
+    """Of the first pixel of each module, in m, ``(module, 3)``."""
+    values = _values(group, "corner_position", "geometry_1/translation")
+    return np.atleast_2d(values) if values.shape[-1:] == (3,) else np.zeros((0, 3))
+
+
+def _bases(group: Mapping[str, Any], size: tuple[float, float] | None) -> FloatArray:
+    """Steps of each module along y and along x, in m, ``(module, 2, 3)``."""
+    values = _values(group, "basis_vectors")
+    if values.shape[-2:] == (2, 3):
+        return values.reshape(-1, 2, 3)
+    orientation = _values(group, "geometry_1/orientation")
+    if orientation.shape[-1:] == (6,) and size is not None:
+        along_x, along_y = orientation.reshape(-1, 2, 3).transpose(1, 0, 2)
+        return np.stack([along_y * size[0], along_x * size[1]], axis=1)
+    return np.zeros((0, 2, 3))
+
+
+def _values(group: Mapping[str, Any], *names: str) -> FloatArray:
+    """The first of these that holds finite numbers."""
+    for name in names:
+        item = group.get(name)
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf":
+            values = np.asarray(item[()], np.float64)
+            if values.size and np.isfinite(values).all():
+                return values
+    return np.zeros(0)
+
+
+def _is_flat(basis: FloatArray, size: tuple[float, float] | None) -> bool:
+    """Whether a module is perpendicular to the beam, with rectangular pixels of the size that the file gives."""
+    lengths = np.linalg.norm(basis, axis=1)
+    fits = size is None or np.allclose(lengths, size, rtol=1e-3, atol=0)
+    return fits and not basis[:, 2].any() and abs(basis[0] @ basis[1]) <= 1e-9 * lengths.prod()
+
+
+def _beam(corners: FloatArray, bases: FloatArray) -> tuple[float, float] | None:
     """Where the beam, x = y = 0 in the laboratory, meets the detector, in steps of its basis vectors from its corner."""
-    corner, basis = (np.asarray(group[name][()]) if name in group else np.zeros(0) for name in ("corner_position", "basis_vectors"))
-    if corner.shape != (3,) or basis.shape != (2, 3) or np.linalg.det(basis[:, :2]) == 0:
+    if len(corners) != 1 or len(bases) != 1 or np.linalg.det(bases[0, :, :2]) == 0:
         return None
-    y, x = np.linalg.solve(basis[:, :2].T, -corner[:2])
+    y, x = np.linalg.solve(bases[0, :, :2].T, -corners[0, :2])
     return float(y), float(x)
+
+
+def _panels(
+    corners: FloatArray,
+    bases: FloatArray,
+    shape: tuple[int, ...],
+    size: tuple[float, float] | None,
+    distance: float | None,
+    *,
+    is_modular: bool,
+) -> PanelGeometry:
+    """One panel for each module. Where corners say nothing of the distance, they lie at ``distance``."""
+    has_distance = distance is not None and distance > 0
+    if not has_distance:
+        distance = float(corners[0, 2]) if corners[0, 2] > 0 else None
+    res = 1 / float(np.linalg.norm(bases[0, 1]) if size is None else size[1])
+    return PanelGeometry(
+        tuple(
+            Panel(
+                f"m{i}",
+                min_fs=0,
+                max_fs=shape[1] - 1,
+                min_ss=0,
+                max_ss=shape[0] - 1,
+                corner_x=corner[0] * res,
+                corner_y=corner[1] * res,
+                fs=basis[1] * res,
+                ss=basis[0] * res,
+                res=res,
+                clen=distance,
+                coffset=corner[2] - distance if distance is not None and corners[:, 2].any() else 0.0,
+                module=i if is_modular else None,
+            )
+            for i, (corner, basis) in enumerate(zip(corners, bases, strict=True))
+        )
+    )
 
 
 def _per_frame(entry: h5py.Group, n: int) -> dict[str, Any]:

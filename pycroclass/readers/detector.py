@@ -11,7 +11,7 @@ import dask.array as da
 import h5py
 import sidpy
 
-from pycroclass.geometry import Geometry
+from pycroclass.geometry import MODULE, DetectorGeometry, Geometry, PanelGeometry
 from pycroclass.readers.hdf5_axes import image_axes
 from pycroclass.readers.hdf5_file import Stored, number, text
 from pycroclass.readers.options import ReadOptions, provenance
@@ -47,6 +47,8 @@ class Detector:
         ``(y, x)`` in m.
     distance, wavelength, photon_energy : float, optional
         In m, m and J. Wavelength and photon energy tell each other.
+    panels : PanelGeometry, optional
+        Where it is not flat, or has several modules.
     """
 
     beam_edge: tuple[float, float] | None = None
@@ -54,6 +56,7 @@ class Detector:
     distance: float | None = None
     wavelength: float | None = None
     photon_energy: float | None = None
+    panels: PanelGeometry | None = None
 
     def __post_init__(self) -> None:
         for name in ("distance", "wavelength", "photon_energy"):
@@ -66,8 +69,10 @@ class Detector:
             object.__setattr__(self, "photon_energy", H_TIMES_C / self.wavelength)
 
     @property
-    def geometry(self) -> Geometry | None:
-        """The geometry, where the beam centre is known."""
+    def geometry(self) -> DetectorGeometry | None:
+        """The geometry, where the panels or the beam centre are known."""
+        if self.panels is not None:
+            return replace(self.panels, wavelength=self.wavelength)
         if self.beam_edge is None:
             return None
         y, x = self.beam_edge
@@ -108,6 +113,8 @@ class Recording:
     def dataset(self, key: str, quantity: str, axes: tuple[Axis, ...], *parts: Stored) -> sidpy.Dataset:
         """The parts, one after the other along the first axis, as one lazy dataset."""
         geometry = self.detector.geometry if quantity in _OF_PIXELS else None
+        if isinstance(geometry, PanelGeometry) and geometry.n_modules and all(axis.name != MODULE for axis in axes):
+            geometry = None  # a mask for all modules alike
         spec = Spec(axes, parts[0].dtype, quantity=quantity, units=parts[0].units, title=key, geometry=geometry)
         lazy = [part.lazy(spec) for part in parts]
         own = self.path.absolute()

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pycroclass.errors import MissingDependencyError, ParameterError, PycroclassError, ReadError
+from pycroclass.geometry import DetectorGeometry
 from pycroclass.readers.class_names import SPLITS
 from pycroclass.readers.detection import detect
 from pycroclass.readers.failure import failure
 from pycroclass.readers.formats import Format, format_named, formats
 from pycroclass.readers.options import Fit, ReadOptions
+from pycroclass.readers.placing import placed
 
 if TYPE_CHECKING:
     import sidpy
@@ -51,6 +53,7 @@ def read(
     fit: Fit | None = None,
     classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     format: str | None = None,
+    geometry: str | Path | DetectorGeometry | None = None,
 ) -> Datasets:
     """Open a file lazily: its datasets by their own names.
 
@@ -71,6 +74,9 @@ def read(
         By default those that occur, in alphabetical order.
     format : str, optional
         Name of a format, where the file's content and name do not tell.
+    geometry : str, Path, Geometry or PanelGeometry, optional
+        Where the detector stands, instead of what the file says: a geometry file of CrystFEL (``.geom``), or a value. All datasets get it
+        that hold its panels.
 
     Returns
     -------
@@ -81,7 +87,9 @@ def read(
     ------
     ReadError
         If a file is missing, unreadable, empty, truncated, damaged, or of no known format; if there is no such key; if a label is
-        none of the classes.
+        none of the classes; if a geometry file cannot be understood.
+    AxisError
+        If there is a geometry, and it is that of other frames.
     MissingDependencyError
         If an optional package is needed.
     ParameterError
@@ -95,6 +103,18 @@ def read(
     >>> [dataset.shape for dataset in read(file).values()]
     [(3, 5, 7)]
     """
+    datasets = _read(path, key, size, fit, classes, format)
+    return datasets if geometry is None else placed(datasets, geometry, path)
+
+
+def _read(
+    path: str | Path | Sequence[str | Path],
+    key: str | None,
+    size: int | tuple[int, int] | None,
+    fit: Fit | None,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None,
+    format: str | None,
+) -> Datasets:
     if not isinstance(path, str | Path):
         options = ReadOptions(key, size, fit, classes=classes)
         return read_stack([_existing(Path(p)) for p in path], options, format)

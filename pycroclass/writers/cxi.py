@@ -19,7 +19,7 @@ import numpy as np
 import sidpy
 
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.geometry import FloatArray, Geometry
+from pycroclass.geometry import DetectorGeometry, FloatArray, PanelGeometry
 from pycroclass.readers.detector import H_TIMES_C
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec
@@ -106,8 +106,10 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
         raise AxisError(f"wanted image (frame, y, x), mask (y, x) and label (frame); got the shapes {dict(shapes)}")
 
 
-def _detector(geometry: Geometry | None) -> tuple[dict[str, float | FloatArray], float]:
+def _detector(geometry: DetectorGeometry | None) -> tuple[dict[str, float | FloatArray], float]:
     """Lengths and vectors of the detector in m, and the photon energy in J."""
+    if isinstance(geometry, PanelGeometry):
+        raise AxisError("write_cxi writes frames of a flat detector; these have panels. Put Assemble before, or use pycroclass.write.")
     if geometry is None or geometry.pixel_size is None or geometry.distance is None or geometry.wavelength is None:
         raise AxisError(f"a CXI file needs pixel size, distance and wavelength, the geometry of image is {geometry}")
     (y, x), (height, width) = geometry.beam_centre, geometry.pixel_size

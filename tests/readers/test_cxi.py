@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pycroclass.geometry import Geometry, PanelGeometry
 from pycroclass.readers import read
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.spec import Domain
@@ -75,6 +76,86 @@ def test_beam_centre_in_pixels_from_the_edge(tmp_path: Path) -> None:
     geometry = unwrap(read(path)["image"])[1].geometry
     assert geometry is not None
     assert geometry.beam_centre == (12, 20)
+
+
+def in_metres(geometry: PanelGeometry, shape: tuple[int, ...]) -> np.ndarray:
+    return np.stack(geometry.coordinates(shape), axis=-1)
+
+
+def places(corner: np.ndarray, basis: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Centres of all pixels, by the definition of the format."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    return corner + y[..., None] * basis[0] + x[..., None] * basis[1]
+
+
+def test_a_tilted_detector_is_a_panel(tmp_path: Path) -> None:
+    basis = np.array([[10e-6, 99e-6, 8e-6], [-109e-6, 11e-6, 9e-6]])
+    corner = np.array([20.5 * 110e-6, -12.5 * 100e-6, 0.131])
+    found = read(cxi(tmp_path / "a.cxi", mask=np.zeros((33, 41), "u2"), corner_position=corner, basis_vectors=basis, **KNOWN))
+    geometry = unwrap(found["image"])[1].geometry
+    assert isinstance(geometry, PanelGeometry)
+    np.testing.assert_allclose(in_metres(geometry, (33, 41)), places(corner, basis, (33, 41)), rtol=1e-9, atol=1e-12)
+    assert geometry.wavelength == pytest.approx(12398.41984 / 9000 * 1e-10, rel=1e-6)
+    assert unwrap(found["mask"])[1].geometry == geometry
+
+
+def test_a_detector_turned_in_its_plane_is_flat(tmp_path: Path) -> None:
+    cos, sin = np.cos(0.3), np.sin(0.3)
+    basis = np.array([[-sin * 100e-6, cos * 100e-6, 0], [cos * 110e-6, sin * 110e-6, 0]])
+    corner = np.array([-2e-3, -1e-3, 0.13])
+    geometry = unwrap(read(cxi(tmp_path / "a.cxi", corner_position=corner, basis_vectors=basis, **KNOWN))["image"])[1].geometry
+    assert isinstance(geometry, Geometry)
+    x, y, _ = np.moveaxis(places(corner, basis, (33, 41)), -1, 0)
+    np.testing.assert_allclose(geometry.radius((33, 41)), np.hypot(x, y) / 110e-6, rtol=1e-9)
+
+
+@pytest.mark.parametrize("has_distance", [True, False])
+def test_modules_are_panels(tmp_path: Path, has_distance: bool) -> None:
+    rng = np.random.default_rng(1)
+    frames = rng.poisson(3, (2, 3, 5, 7)).astype("u2")
+    bases = np.array([[0, 100e-6, 0], [110e-6, 0, 0]]) + rng.normal(0, 1e-6, (3, 2, 3))
+    corners = np.array([[0, 0, 0.13], [1e-3, 0, 0.13], [0, 1e-3, 0.131]])
+    known = {name: value for name, value in KNOWN.items() if has_distance or name != "distance"}
+    path = cxi(tmp_path / "a.cxi", frames, mask=np.zeros((3, 5, 7), "u2"), corner_position=corners, basis_vectors=bases, **known)
+    found = read(path)
+    geometry = unwrap(found["image"])[1].geometry
+    assert isinstance(geometry, PanelGeometry)
+    assert geometry.slab_shape == (3, 5, 7)
+    wanted = np.stack([places(corner, basis, (5, 7)) for corner, basis in zip(corners, bases, strict=True)])
+    np.testing.assert_allclose(in_metres(geometry, (3, 5, 7)), wanted, rtol=1e-9, atol=1e-12)
+    assert unwrap(found["mask"])[1].geometry == geometry
+    with h5py.File(path, "r+") as file:
+        del file["entry_1/instrument_1/detector_1/mask"]
+        file["entry_1/instrument_1/detector_1/mask"] = np.zeros((5, 7), "u2")
+    assert unwrap(read(path)["mask"])[1].geometry is None
+
+
+def test_geometry_1_where_corner_and_basis_are_missing(tmp_path: Path) -> None:
+    """Two unit vectors, along x and along y of the data, and the place of the corner."""
+    frames = np.zeros((2, 2, 5, 7), "u2")
+    path = cxi(tmp_path / "a.cxi", frames, **KNOWN)
+    x, y, corners = np.array([0.8, 0.6, 0]), np.array([-0.6, 0.8, 0]), np.array([[1e-3, 2e-3, 0.14], [-1e-3, 2e-3, 0.14]])
+    with h5py.File(path, "r+") as file:
+        group = file.create_group("entry_1/instrument_1/detector_1/geometry_1")
+        group["orientation"], group["translation"] = np.tile(np.concatenate([x, y]), (2, 1)), corners
+    geometry = unwrap(read(path)["image"])[1].geometry
+    assert isinstance(geometry, PanelGeometry)
+    wanted = np.stack([places(corner, np.stack([y * 100e-6, x * 110e-6]), (5, 7)) for corner in corners])
+    np.testing.assert_allclose(in_metres(geometry, (2, 5, 7)), wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"corner_position": np.zeros((2, 3)), "basis_vectors": np.ones((3, 2, 3))},
+        {"corner_position": np.zeros((3, 3)), "basis_vectors": np.ones((3, 2, 3))},
+        {"corner_position": np.full((3, 3), np.nan), "basis_vectors": np.ones((3, 2, 3))},
+        {"basis_vectors": np.ones((3, 2, 3))},
+    ],
+)
+def test_modules_without_a_place_have_no_geometry(tmp_path: Path, broken: dict[str, object]) -> None:
+    path = cxi(tmp_path / "a.cxi", np.zeros((2, 3, 5, 7), "u2"), **broken, **KNOWN)
+    assert unwrap(read(path)["image"])[1].geometry is None
 
 
 def test_energies_of_each_frame(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a detector stands: beam centre, pixel size, distance and wavelength as one frozen value."""
+"""A flat detector perpendicular to the beam: beam centre, pixel size, distance and wavelength as one frozen value."""
 
 from __future__ import annotations
 
@@ -90,8 +90,12 @@ class Geometry:
         q: FloatArray = 4 * math.pi / self.wavelength * np.sin(two_theta / 2)
         return q
 
-    def cropped(self, y: float, x: float) -> Geometry:
-        """The geometry of an image whose first pixel was ``(y, x)``; negative values pad."""
+    def q_map(self, shape: tuple[int, int]) -> FloatArray:
+        """Scattering vector of each pixel in 1/m, shape ``(y, x)``; see `q`."""
+        return self.q(self.radius(shape))
+
+    def cropped(self, y: float, x: float, size: tuple[int, int] | None = None) -> Geometry:
+        """The geometry of an image whose first pixel was ``(y, x)``; negative values pad. ``size`` does not matter here."""
         return replace(self, beam_centre=(self.beam_centre[0] - y, self.beam_centre[1] - x))
 
     def scaled(self, y: float, x: float) -> Geometry:
