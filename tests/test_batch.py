@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,16 @@ def after(n_blocks: int, action: Callable[[Advanced], None]) -> Callable[[Event]
     return react
 
 
+def signalling(number: signal.Signals) -> Callable[[Advanced], None]:
+    """Send this process a signal, and give its main thread the time to take it before other blocks are done."""
+
+    def send(event: Advanced) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(0.2)
+
+    return send
+
+
 def values(path: Path) -> dict[str, np.ndarray]:
     return {key: np.asarray(dataset) for key, dataset in pc.read(path).items()}
 
@@ -116,7 +127,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     batch(recipe, sources[:1])
     expected = values(out)
     out.unlink()
-    summary, events = batch(recipe, sources[:1], after(3, lambda event: os.kill(os.getpid(), number)))
+    summary, events = batch(recipe, sources[:1], after(3, signalling(number)))
     assert (summary.signal, summary.exit_code, len(summary.not_tried)) == (number, 128 + number, 1)
     assert not out.exists()
     n_before = len(of_kind(events, Advanced))
@@ -187,7 +198,7 @@ def test_a_change_that_only_a_full_digest_sees_is_fitted_again(
 
 
 def test_an_unfinished_run_that_is_in_the_way_is_found_before_the_fit(batch: Runner, sources: list[str], fits: list[str]) -> None:
-    batch(SIMPLE, sources[:1], after(2, lambda event: os.kill(os.getpid(), signal.SIGINT)))
+    batch(SIMPLE, sources[:1], after(2, signalling(signal.SIGINT)))
     summary, _ = batch(FITTED, sources[:1])
     assert "unfinished run of another recipe" in str(summary.failed[0].error)
     assert not fits
@@ -238,10 +249,7 @@ def test_another_result_is_not_replaced_unasked(batch: Runner, sources: list[str
 
 @pytest.mark.parametrize("recipe", [SIMPLE, FITTED], ids=["simple", "fitted"])
 def test_an_unfinished_run_of_something_else_is_kept(batch: Runner, sources: list[str], tmp_path: Path, recipe: pc.Recipe) -> None:
-    def stop(event: Advanced) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    batch(recipe, sources[:1], after(2, stop))
+    batch(recipe, sources[:1], after(2, signalling(signal.SIGINT)))
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert "a.h5.partial" in left
     blur = {"GaussianBlur": {"sigma": 3.0}}
@@ -266,7 +274,7 @@ def test_an_unfinished_run_of_something_else_is_kept(batch: Runner, sources: lis
 def test_shards_of_an_unfinished_run_go_with_it(batch: Runner, sources: list[str], tmp_path: Path) -> None:
     shards = tmp_path / "out" / "a.h5.shards"
     with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None):
-        batch(SIMPLE, sources[:1], after(2, lambda event: os.kill(os.getpid(), signal.SIGINT)), shard_bytes=0)
+        batch(SIMPLE, sources[:1], after(2, signalling(signal.SIGINT)), shard_bytes=0)
         first = set(shards.iterdir())
         batch(SIMPLE, sources[:1], restart=True, shard_bytes=0)
         assert first
@@ -282,7 +290,7 @@ def test_a_link_leads_to_the_output(batch: Runner, sources: list[str], tmp_path:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.h5").symlink_to(tmp_path / "elsewhere" / "real.h5")
-    batch(FITTED, sources[:1], after(3, lambda event: os.kill(os.getpid(), signal.SIGINT)), overwrite=True)
+    batch(FITTED, sources[:1], after(3, signalling(signal.SIGINT)), overwrite=True)
     assert {path.name.removeprefix("real.h5") for path in (tmp_path / "elsewhere").iterdir()} == {
         ".partial",
         ".partial.journal",
