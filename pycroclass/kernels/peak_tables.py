@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +18,9 @@ LARGEST: Final = 1e9
 LEAST_SIGMA: Final = 0.01
 """Standard deviation of a background that has none."""
 _SEED: Final = 0
+
+Fields = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], int, bool]
+"""Those of `PeakTables`."""
 
 
 class PeakSearch(NamedTuple):
@@ -68,9 +70,9 @@ class PeakTables:
     width: int
     holds_all: bool
 
-    def __iter__(self) -> Iterator[Any]:
-        """The fields, in order: what a compiled function takes."""
-        return iter((self.members, self.start, self.ring, self.panel, self.bounds, self.width, self.holds_all))
+    def fields(self) -> Fields:
+        """All of it, in order: what a compiled function takes."""
+        return self.members, self.start, self.ring, self.panel, self.bounds, self.width, self.holds_all
 
 
 def peak_tables(

@@ -42,7 +42,7 @@ def find_peaks(images: NDArray, tables: PeakTables, search: PeakSearch, max_peak
     peaks = np.full((len(images), max_peaks, 8), np.nan, np.float32)
     range_ = (-np.inf, np.inf) if images.dtype.kind == "f" else (np.iinfo(images.dtype).min, np.iinfo(images.dtype).max)
     least, largest = (float(value) for value in range_)
-    _find_in_all(images.reshape(len(images), -1), *tables, *search, least, largest, count, peaks)
+    _find_in_all(images.reshape(len(images), -1), *tables.fields(), *search, least, largest, count, peaks)
     return count, peaks
 
 
@@ -83,7 +83,21 @@ def _find_in_all(
         found.sort()
         first, order = _components(found, panel, width)
         count[i] = _describe(
-            image, found, first, order, ring, panel, bounds, width, upper, mean, min_snr, min_pixels, max_pixels, background_radius, peaks[i]
+            image,
+            found,
+            first,
+            order,
+            ring,
+            panel,
+            bounds,
+            width,
+            upper,
+            mean,
+            min_snr,
+            min_pixels,
+            max_pixels,
+            background_radius,
+            peaks[i],
         )
 
 
@@ -159,9 +173,7 @@ def _is_any_above(values: NDArray, a: int, b: int, cut: float) -> bool:
 
 
 @compiled
-def _search_frame(
-    image: NDArray, ring: NDArray, upper: NDArray, n_rings: int, least: float, largest: float, candidates: NDArray
-) -> int:
+def _search_frame(image: NDArray, ring: NDArray, upper: NDArray, n_rings: int, least: float, largest: float, candidates: NDArray) -> int:
     """All pixels above the threshold of their ring."""
     lowest = np.inf
     for r in range(n_rings):

@@ -127,9 +127,7 @@ def _labels(found: _Found, there: _Tables, width: int) -> torch.Tensor:
         label = lower
 
 
-def _neighbours(
-    found: _Found, key: torch.Tensor, there: _Tables, width: int, down: int, right: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _neighbours(found: _Found, key: torch.Tensor, there: _Tables, width: int, down: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pairs of found pixels of one panel that lie one step apart."""
     column = found.pixel % width + right
     target = found.pixel + down * width + right

@@ -46,7 +46,8 @@ def panel_bounds(panels: ArrayValue | None, shape: tuple[int, int]) -> npt.NDArr
     if values.ndim == 1:
         return _tiles((int(values[0]), int(values[1])), shape)
     if (values[:, [1, 3]] > shape).any():
-        raise AxisError(f"panels reach to {values[:, [1, 3]].max(0).tolist()}, the frames are of {shape} pixels. Were they cropped or binned?")
+        reach = values[:, [1, 3]].max(0).tolist()
+        raise AxisError(f"panels reach to {reach}, the frames are of {shape} pixels. Were they cropped or binned?")
     n_covered = np.zeros(shape, np.int32)
     for top, bottom, left, right in values:
         n_covered[top:bottom, left:right] += 1
@@ -57,6 +58,8 @@ def panel_bounds(panels: ArrayValue | None, shape: tuple[int, int]) -> npt.NDArr
 
 def _tiles(size: tuple[int, int], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     if shape[0] % size[0] or shape[1] % size[1]:
-        raise AxisError(f"frames of {shape} pixels are not tiled by panels of {size}. Give a row (ss_start, ss_stop, fs_start, fs_stop) for each.")
+        raise AxisError(
+            f"frames of {shape} pixels are not tiled by panels of {size}. Give a row (ss_start, ss_stop, fs_start, fs_stop) for each."
+        )
     starts = [(y, x) for y in range(0, shape[0], size[0]) for x in range(0, shape[1], size[1])]
     return np.array([(y, y + size[0], x, x + size[1]) for y, x in starts], np.int32)

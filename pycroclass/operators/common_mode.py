@@ -115,6 +115,6 @@ def _mode(values: torch.Tensor, step: float) -> float:
         return float("nan")
     places, counts = torch.unique((values.double() / step).round(), return_counts=True)
     top = int(counts.argmax())
-    beside = [counts[places == places[top] + side].sum().item() for side in (-1, 1)]
-    curvature = 2 * counts[top].item() - sum(beside)
-    return step * (places[top].item() + ((beside[1] - beside[0]) / (2 * curvature) if curvature else 0.0))
+    before, after = (int(counts[places == places[top] + side].sum()) for side in (-1, 1))
+    curvature = 2 * int(counts[top]) - before - after
+    return step * (float(places[top]) + ((after - before) / (2 * curvature) if curvature else 0.0))

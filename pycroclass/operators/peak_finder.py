@@ -26,7 +26,7 @@ _PER_RING: Final = 100
 """Pixels of each ring that make its statistics in the fast form."""
 _PER_PIXEL: Final = 160
 """Bytes that the twin on a GPU needs: the frame and its rings as float64, and what is made of them."""
-_COMPILED_FOR: Final = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
+_COMPILED_FOR: Final = ("uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,8 @@ class PeakFinder8(_RadialOperator):
     def output(self, spec: Spec) -> dict[str, Spec]:
         check_real(self, spec)
         self.geometry_of(spec)
-        count = replace(
-            spec, axes=spec.axes[:-2], dtype=np.dtype(np.int32), quantity="count", units="generic", title="n_peaks", geometry=None, classes=()
-        )
+        one = replace(spec, axes=spec.axes[:-2], units="generic", geometry=None, classes=())
+        count = replace(one, dtype=np.dtype(np.int32), quantity="count", title="n_peaks")
         axes = (Axis("peak", self.max_peaks, quantity="peak"), Axis("column", len(COLUMNS), AxisKind.CHANNEL, quantity="column"))
         table = replace(count, axes=(*count.axes, *axes), dtype=np.dtype(np.float32), quantity="peak", title="peaks", classes=COLUMNS)
         return {"n_peaks": count, "peaks": table}

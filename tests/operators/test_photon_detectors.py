@@ -21,9 +21,9 @@ LEVELS = np.array([[3.0, -7.5], [0.25, 12.0]])
 
 
 def frames(n: int = 4, side: int = 60) -> np.ndarray:
-    """Noise of 2 around a level for each of four panels of 60 x 60, other levels in each frame, a fifth of the pixels lit."""
+    """noise of 1.5 around a level for each of four panels of 60 x 60, other levels in each frame, a fifth of the pixels lit."""
     rng = np.random.default_rng(0)
-    noise = rng.normal(0, 2, (n, 1, 2 * side, 2 * side))
+    noise = rng.normal(0, 1.5, (n, 1, 2 * side, 2 * side))
     lit = 100 * (rng.random(noise.shape) < 0.2)
     return (noise + lit + levels(n).repeat(side, -1).repeat(side, -2)).astype(np.float32)
 
@@ -37,7 +37,7 @@ def test_common_mode_takes_the_level_of_each_panel(statistic: Any) -> None:
     array = frames()
     corrected = CommonMode((60, 60), statistic=statistic, below=50).transform(torch.from_numpy(array)).numpy()
     taken = (array - corrected)[..., ::60, ::60]
-    np.testing.assert_allclose(taken, levels(4), atol=0.2 if statistic == "median" else 0.5)
+    np.testing.assert_allclose(taken, levels(4), atol=0.6 if statistic == "mode" else 0.2)
     np.testing.assert_allclose(array - corrected, taken.repeat(60, -1).repeat(60, -2), atol=1e-4)
 
 
