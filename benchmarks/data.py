@@ -165,7 +165,7 @@ def peak_frames(size: int, n: int) -> Path:
         y, x = np.indices((size, size), np.float32)
         r = np.hypot(y - size / 2 - 0.3, x - size / 2 + 1.6)
         background = (0.4 + 5 * np.exp(-(((r - size / 4) / (size / 12)) ** 2)) + 20 / (1 + (r / 20) ** 3)).astype(np.float32)
-        mask = ((np.arange(size) % 194 < 6)[:, None] | (np.arange(size) % 203 < 6) | (rng.random((size, size)) < 1e-4)).astype(np.uint8)
+        gap, hot = (np.arange(size) % 194 < 6)[:, None] | (np.arange(size) % 203 < 6), rng.random((size, size)) < 1e-4
         frames = np.empty((n, size, size), np.int16)
         for number in range(n):
             expected = background * np.float32(rng.gamma(12) / 12)
@@ -173,8 +173,8 @@ def peak_frames(size: int, n: int) -> Path:
                 _add_spots(expected, rng, max(20, size * size // 20_000))
             adu = 6.5 * rng.poisson(expected) + 2.5 * rng.standard_normal((size, size), np.float32)
             frames[number] = np.rint(adu).clip(-100, 16_000)
-        frames[:, mask != 0] = 5_000
-        _save_frames(path, frames, mask)
+        frames[:, gap], frames[:, hot] = 0, 5_000
+        _save_frames(path, frames, (gap | hot).astype(np.uint8))
 
     return _once(f"peaks-{n}x{size}.npz", write)
 

@@ -18,6 +18,7 @@ from pycroclass.kernels.peak_tables import LARGEST, LEAST_SIGMA, N_ITERATIONS, P
 NDArray = npt.NDArray[Any]
 _STRETCH: Final = 128
 """Values that are compared with a threshold at once before anyone asks which of them lies above."""
+_NONE, _ONE = np.float32(0), np.float32(1)
 
 
 def find_peaks(images: NDArray, tables: PeakTables, search: PeakSearch, max_peaks: int) -> tuple[NDArray, NDArray]:
@@ -122,7 +123,7 @@ def _measure_rings(
         for k in range(n):
             values[k] = image[members[first + k]]
         mean[r], upper[r] = _threshold(values[:n], threshold, min_snr)
-        if not holds_all:
+        if not holds_all or not _is_any_above(values, 0, n, upper[r]):
             continue
         for a in range(0, n, _STRETCH):
             b = min(a + _STRETCH, n)
@@ -164,11 +165,12 @@ def _sums(values: NDArray, lower: float, upper: float) -> tuple[float, float, fl
     return n, total, squares
 
 
-@compiled
+@compiled_sums
 def _is_any_above(values: NDArray, a: int, b: int, cut: float) -> bool:
-    n = 0
+    """Whether one of the values from ``a`` to ``b`` is; counted as floats, for these many are compared and added at once."""
+    n = 0.0
     for k in range(a, b):
-        n += values[k] > cut
+        n += 1.0 if values[k] > cut else 0.0
     return n > 0
 
 
@@ -195,12 +197,12 @@ def _search_frame(image: NDArray, ring: NDArray, upper: NDArray, n_rings: int, l
     return n_found
 
 
-@compiled
+@compiled_sums
 def _is_any_at_least(image: NDArray, a: int, b: int, cut: float) -> bool:
-    is_any = False
+    n = _NONE
     for pixel in range(a, b):
-        is_any |= image[pixel] >= cut
-    return is_any
+        n += _ONE if image[pixel] >= cut else _NONE
+    return bool(n > 0)
 
 
 @compiled

@@ -68,7 +68,8 @@ class PeakFinder8(_RadialOperator):
     max_peaks : int
         Length of the table.
     fast : bool
-        Measure each ring on 100 of its pixels at most, chosen by a hash of their number and thus the same in each frame.
+        Measure each ring on 100 of its pixels at most, chosen by a hash of their number and thus the same in each frame. Peaks that barely
+        reach their threshold may come or go.
     centre : (y, x) or "middle", optional
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
