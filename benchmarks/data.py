@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import hdf5plugin
@@ -12,7 +13,7 @@ import numpy as np
 import sidpy
 
 import pycroclass as pc
-from benchmarks.environments import CACHE
+from benchmarks.environments import CACHE, ROOT
 
 FRAME = 512
 STACK = (256, 128, 128, 128)
@@ -24,6 +25,8 @@ STORAGES = {
     "bitshuffle-LZ4": dict(hdf5plugin.Bitshuffle(cname="lz4")),
 }
 _N_DIFFERENT = 32
+SHARED = Path(os.environ.get("PYCROCLASS_SHARED", ROOT.parent / "shared")) / "data"
+"""Real data, where they are at hand."""
 
 
 def frames(n: int, storage: str) -> Path:
@@ -151,8 +154,87 @@ def rings() -> np.ndarray:
     return (chosen / chosen.sum((1, 2), keepdims=True)).astype(np.float32)
 
 
-def saved(name: str, values: np.ndarray) -> Path:
-    """An array as ``npy``, for a peer."""
+def peak_frames(size: int, n: int) -> Path:
+    """Frames of ``size`` x ``size`` in ADU, int16, every other one with spots: a round background, photons of 6.5 ADU, read noise.
+
+    As ``npz`` with ``frames`` and a ``mask`` that is nonzero between modules and on hot pixels.
+    """
+
+    def write(path: Path) -> None:
+        rng = np.random.default_rng(3)
+        y, x = np.indices((size, size), np.float32)
+        r = np.hypot(y - size / 2 - 0.3, x - size / 2 + 1.6)
+        background = (0.4 + 5 * np.exp(-(((r - size / 4) / (size / 12)) ** 2)) + 20 / (1 + (r / 20) ** 3)).astype(np.float32)
+        gap, hot = (np.arange(size) % 194 < 6)[:, None] | (np.arange(size) % 203 < 6), rng.random((size, size)) < 1e-4
+        frames = np.empty((n, size, size), np.int16)
+        for number in range(n):
+            expected = background * np.float32(rng.gamma(12) / 12)
+            if number % 2 == 0:
+                _add_spots(expected, rng, max(20, size * size // 20_000))
+            adu = 6.5 * rng.poisson(expected) + 2.5 * rng.standard_normal((size, size), np.float32)
+            frames[number] = np.rint(adu).clip(-100, 16_000)
+        frames[:, gap], frames[:, hot] = 0, 5_000
+        _save_frames(path, frames, (gap | hot).astype(np.uint8))
+
+    return _once(f"peaks-{n}x{size}.npz", write)
+
+
+def _add_spots(expected: np.ndarray, rng: np.random.Generator, n: int) -> None:
+    """Gaussian spots of exponentially distributed brightness, in photons."""
+    size = len(expected)
+    steps = np.arange(-4, 5)
+    for place, width, photons in zip(rng.uniform(5, size - 6, (n, 2)), rng.uniform(0.55, 1.1, n), 10 + rng.exponential(150, n)):
+        middle = np.rint(place).astype(int)
+        shapes = np.exp(-((middle[:, None] + steps - place[:, None]) ** 2) / (2 * width**2))
+        spot = shapes[0][:, None] * shapes[1]
+        expected[middle[0] - 4 : middle[0] + 5, middle[1] - 4 : middle[1] + 5] += photons * spot / spot.sum()
+
+
+class RealFrames(NamedTuple):
+    """Real frames as ``npz`` with ``frames`` and ``mask``, and their beam centre ``(y, x)``."""
+
+    path: Path
+    centre: tuple[float, float]
+
+
+def real_peak_frames() -> Iterator[tuple[str, RealFrames]]:
+    """Frames of a CSPAD and a PILATUS, where the folder of real data is at hand."""
+    folder = SHARED / "diffraction"
+    cspad, pilatus = sorted(folder.glob("cspad/*.npz")), sorted(folder.glob("thaumatin_grid/*.cbf.bz2"))
+    if cspad:
+        yield f"{len(cspad)} CSPAD frames", _cspad(cspad)
+    if pilatus:
+        yield f"{len(pilatus)} PILATUS frames", _pilatus(pilatus)
+
+
+def _cspad(files: list[Path]) -> RealFrames:
+    images, masks = zip(*((file["image"], file["mask"]) for file in map(np.load, files)))
+    bad = np.any([mask == 0 for mask in masks], axis=0).astype(np.uint8)
+    path = _once("peaks-cspad.npz", lambda path: _save_frames(path, np.stack(images), bad))
+    return RealFrames(path, tuple((size - 1) / 2 for size in bad.shape))
+
+
+def _pilatus(files: list[Path]) -> RealFrames:
+    datasets = [pc.read(file) for file in files]
+    bad = np.asarray(datasets[0]["mask"]).astype(np.uint8)
+    path = _once("peaks-pilatus.npz", lambda path: _save_frames(path, np.stack([np.asarray(d["image"]) for d in datasets]), bad))
+    return RealFrames(path, tuple(datasets[0]["image"].metadata["geometry"]["beam_centre"]))
+
+
+def _save_frames(path: Path, frames: np.ndarray, mask: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.savez(file, frames=frames, mask=mask)
+
+
+def stem(path: object) -> str:
+    """Of the name of a file."""
+    return Path(str(path)).stem
+
+
+def saved(name: str, values: np.ndarray, *, again: bool = False) -> Path:
+    """An array as ``npy``, for a peer; ``again`` if it may have changed."""
+    if again:
+        (CACHE / "data" / f"{name}.npy").unlink(missing_ok=True)
 
     def write(path: Path) -> None:
         with path.open("wb") as file:

@@ -136,6 +136,7 @@ def count_classes(dataset: sidpy.Dataset, by: str | None = None) -> pandas.DataF
     Parameters
     ----------
     dataset : sidpy.Dataset
+        Items with labels; or labels themselves, as operators give them, which are computed.
     by : str, optional
         A column of the items, such as ``"plate"``: one column of the table for each of its values.
 
@@ -157,8 +158,10 @@ def count_classes(dataset: sidpy.Dataset, by: str | None = None) -> pandas.DataF
     """
     import pandas  # half a second
 
-    classes = unwrap(dataset)[1].classes
-    labels = column(dataset, "labels").astype(np.int64)
+    spec = unwrap(dataset)[1]
+    classes = spec.classes
+    are_labels = spec.quantity == "label" and spec.dtype.kind in "iu"
+    labels = np.ravel(np.asarray(dataset) if are_labels else column(dataset, "labels")).astype(np.int64)
     names = [*classes, *map(str, range(len(classes), int(labels.max(initial=-1)) + 1)), *([NO_CLASS] if (labels < 0).any() else [])]
     what = column(dataset, by) if by is not None else np.full(len(labels), "items")
     rows = np.where(labels < 0, len(names) - 1, labels)

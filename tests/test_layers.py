@@ -15,7 +15,7 @@ LAYERS = [
     {"operator"},
     {"source", "device"},
     {"serialize", "reduction", "item_spec"},
-    {"networks", "augmentation"},
+    {"networks", "augmentation", "kernels"},
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins", "placement"},

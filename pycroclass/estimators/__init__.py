@@ -17,6 +17,7 @@ from pycroclass.estimators.neighbour_maps import TSNE, UMAP, PlaceAmongNeighbour
 from pycroclass.estimators.nmf import NMF, PoissonNMF
 from pycroclass.estimators.patches import PatchPCA, PatchStrength
 from pycroclass.estimators.pca import PCA
+from pycroclass.estimators.peak_count import PeakCount
 from pycroclass.estimators.poisson_pca import PoissonPCA, PoissonScale, WeighCounts
 from pycroclass.estimators.projection import Project, Reconstruct
 from pycroclass.estimators.sampled import HDBSCAN, Agglomerative
@@ -56,6 +57,7 @@ __all__ = [
     "Progress",
     "PatchPCA",
     "PatchStrength",
+    "PeakCount",
     "PercentileScale",
     "PoissonFit",
     "PoissonNMF",

@@ -6,6 +6,7 @@ from pycroclass.operators.background import RadialMedian, SubtractBackground
 from pycroclass.operators.bin import Bin
 from pycroclass.operators.calibrate import IsotonicScale, TemperatureScale
 from pycroclass.operators.cast import Cast
+from pycroclass.operators.common_mode import CommonMode
 from pycroclass.operators.crop import Crop, Pad
 from pycroclass.operators.decide import ClassThreshold, SureClass
 from pycroclass.operators.detector import Flatfield, SubtractDark
@@ -19,6 +20,9 @@ from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
 from pycroclass.operators.network import Classify, Embedding, Network
 from pycroclass.operators.normalize import PercentileNormalize, UnitLength, ZScore
+from pycroclass.operators.peak_count_rule import PeakCountRule
+from pycroclass.operators.peak_finder import PeakFinder8
+from pycroclass.operators.photons import ToPhotons
 from pycroclass.operators.pointwise import Anscombe, Clip, InverseAnscombe, Log1p, Sqrt
 from pycroclass.operators.power_spectrum import PowerSpectrum
 from pycroclass.operators.radial_profile import RadialProfile
@@ -43,6 +47,7 @@ __all__ = [
     "ClassThreshold",
     "Classify",
     "Clip",
+    "CommonMode",
     "Crop",
     "Disassemble",
     "Embedding",
@@ -60,6 +65,8 @@ __all__ = [
     "Median",
     "Network",
     "Pad",
+    "PeakCountRule",
+    "PeakFinder8",
     "PercentileNormalize",
     "PowerSpectrum",
     "RadialMedian",
@@ -77,6 +84,7 @@ __all__ = [
     "SureClass",
     "TemperatureScale",
     "Threshold",
+    "ToPhotons",
     "UnitLength",
     "VirtualDetector",
     "Windows",

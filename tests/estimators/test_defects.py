@@ -10,6 +10,8 @@ from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators import DefectMask
 from pycroclass.geometry import Geometry
 from pycroclass.operators import MaskPixels
+from pycroclass.simulate.parameters import draw_run
+from pycroclass.simulate.sfx import run_maps, simulate_frame
 
 HOT, NOISY, DEAD = (12, 31), (40, 7), (25, 25)
 
@@ -100,3 +102,17 @@ def test_bad_input() -> None:
 def test_bad_parameters(changes: dict[str, object]) -> None:
     with pytest.raises(ParameterError, match=next(iter(changes))):
         DefectMask(**changes)  # type: ignore[arg-type]
+
+
+def test_hot_pixels_of_a_run_are_found_among_its_misses() -> None:
+    run = replace(draw_run(seed=3, hit_rate=0.4), hot_fraction=4e-4, hot_known=0.0)
+    gaps = run_maps(run).mask != 0
+    frames = [simulate_frame(run, index) for index in range(60)]
+    array = np.stack([frame.image for frame in frames if not frame.is_hit])[:, None].astype(np.float32)
+    array[..., gaps] = np.median(array[:, 0][:, ~gaps], 1)[:, None, None]
+    spec = replace(image_spec(array), geometry=run.geometry)
+    found = DefectMask().fit(PlainData(array, [25]), spec).mask.values & ~gaps
+    is_hot = (run_maps(run).offset > run.experiment.detector.pedestal + 50) & ~gaps
+    assert is_hot.sum() > 20
+    assert (found & is_hot).sum() == is_hot.sum()
+    assert (found & ~is_hot).sum() < 5e-4 * found.size
