@@ -73,7 +73,7 @@ class Detector:
     gain_spread: float = 0.03
     read_noise: float = 2.0
     dark_spread: float = 1.2
-    common_mode: float = 2.0
+    common_mode: float = 1.5
     pedestal: float = 20.0
     saturation: float = 16383.0
     point_spread: float = 0.3
@@ -204,13 +204,13 @@ class Scatter:
         If a brightness is negative or a width not positive.
     """
 
-    rings: tuple[Ring, ...] = (Ring(6.0, 3.48, 0.073), Ring(3.0, 2.175, 0.054))
+    rings: tuple[Ring, ...] = (Ring(6.0, 3.43, 0.073), Ring(3.0, 2.175, 0.054))
     centre: float = 6.0
     centre_width: float = 0.012
     centre_power: float = 3.0
     streak: float = 3.0
     streak_width: float = 0.035
-    flat: float = 1.6
+    flat: float = 1.2
 
     def __post_init__(self) -> None:
         _check_not_negative(self, "centre", "streak", "flat")

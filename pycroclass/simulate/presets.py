@@ -54,7 +54,7 @@ CCD: Final = Experiment(
         beamstop=13.0,
         arm=7.0,
     ),
-    Crystal(cell=(281.0, 281.0, 165.0, 90.0, 90.0, 120.0), domain=(1000.0, 4000.0), amplitude=20000.0, structure=2),
+    Crystal(cell=(281.0, 281.0, 165.0, 90.0, 90.0, 120.0), domain=(1000.0, 4000.0), amplitude=40000.0, structure=2),
     Scatter(rings=(Ring(8.0, 3.6, 0.06), Ring(2.0, 2.1, 0.06)), centre=60.0, centre_width=0.016, streak=2.0, flat=1.5),
     wavelength=1.3e-10,
     bandwidth=0.005,
