@@ -125,13 +125,14 @@ def _profile(offset: npt.NDArray[np.float64], blur: npt.NDArray[np.float64]) -> 
     return normalised
 
 
-def detect(photons: Float32Array, run: Run, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+def detect(photons: Float32Array, detector: Detector, maps: Maps, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     """What the detector reads where these photons are expected: ``round(gain · Poisson + offset + common mode + noise)``.
 
     Parameters
     ----------
     photons : float32 array, shape (y, x)
-    run : Run
+    detector : Detector
+    maps : Maps
     rng : numpy.random.Generator
 
     Returns
@@ -139,7 +140,6 @@ def detect(photons: Float32Array, run: Run, rng: np.random.Generator) -> npt.NDA
     uint16 array, shape (y, x)
         In ADU; 0 where there are no pixels.
     """
-    detector, maps = run.experiment.detector, run_maps(run)
     common = (detector.common_mode * rng.standard_normal(len(maps.modules))).astype(np.float32)
     signal = poisson(photons, rng)
     signal *= maps.gain

@@ -17,10 +17,10 @@ import sidpy
 from pycroclass.errors import ParameterError
 from pycroclass.provenance import Provenance
 from pycroclass.sid import wrap
-from pycroclass.simulate.detection import detect, draw_spots, run_maps
+from pycroclass.simulate.detection import Maps, detect, draw_spots, run_maps
 from pycroclass.simulate.diffraction import Spots, diffract
 from pycroclass.simulate.noise import Float32Array
-from pycroclass.simulate.parameters import Run
+from pycroclass.simulate.parameters import Detector, Run
 from pycroclass.simulate.shots import FRAMES, Shots, generator, hits, shots
 from pycroclass.source import lazy_array, plan_chunks
 from pycroclass.spec import Axis, AxisKind, Spec
@@ -101,10 +101,10 @@ def simulate_frame(run: Run, index: int) -> Frame:
     peaks = scene.peaks(photons)
     if scene.spots is not None:
         draw_spots(photons, scene.spots, run.experiment.detector)
-        photons *= run_maps(run).lit
+        photons *= scene.maps.lit
     shot = scene.shot
     is_hit, n_lattices, flux = bool(shot.is_hit[0]), int(shot.n_lattices[0]), float(shot.pulse[0])
-    return Frame(detect(photons, run, scene.rng), is_hit, _n_clear(peaks), n_lattices, flux, peaks)
+    return Frame(detect(photons, run.experiment.detector, scene.maps, scene.rng), is_hit, _n_clear(peaks), n_lattices, flux, peaks)
 
 
 def simulate_run(run: Run, n_frames: int) -> dict[str, sidpy.Dataset]:
@@ -253,7 +253,8 @@ def _stretches(frames: range | tuple[int, ...]) -> list[tuple[int, int]]:
 class _Scene:
     """What one pulse meets: all of a frame but its noise."""
 
-    run: Run
+    detector: Detector
+    maps: Maps
     shot: Shots
     spots: Spots | None
     rng: np.random.Generator
@@ -264,28 +265,28 @@ class _Scene:
             raise ParameterError(f"frames have numbers from 0, got {index}")
         shot, rng = shots(run, index, index + 1), generator(run, FRAMES, index)
         spots = diffract(run, int(shot.n_lattices[0]), float(shot.pulse[0]), rng) if shot.is_hit[0] else None
-        return cls(run, shot, spots, rng)
+        return cls(run.experiment.detector, run_maps(run), shot, spots, rng)
 
     def background(self) -> Float32Array:
         """Photons expected without crystals, shape (y, x)."""
-        maps, (pulse,), (jet,) = run_maps(self.run), self.shot.pulse, self.shot.jet
-        photons = maps.jet * np.float32(jet * pulse)
-        photons += maps.steady * np.float32(pulse)
+        (pulse,), (jet,) = self.shot.pulse, self.shot.jet
+        photons = self.maps.jet * np.float32(jet * pulse)
+        photons += self.maps.steady * np.float32(pulse)
         return photons
 
     def peaks(self, background: Float32Array | None = None) -> Float32Array:
         """The true peaks, see `Frame`; ``background`` if it is known already."""
         if self.spots is None:
             return np.empty((0, len(PEAK_VALUES)), np.float32)
-        maps, detector, spots = run_maps(self.run), self.run.experiment.detector, self.spots
-        row, column = np.rint(spots.y).astype(np.intp), np.rint(spots.x).astype(np.intp)
-        height, width = detector.shape
-        seen = np.flatnonzero((row >= 0) & (row < height) & (column >= 0) & (column < width) & (spots.photons >= _LEAST_PHOTONS))
-        seen = seen[maps.mask[row[seen], column[seen]] == 0]
+        maps, detector, spots = self.maps, self.detector, self.spots
+        seen = np.flatnonzero(spots.photons >= _LEAST_PHOTONS)
         seen = seen[np.argsort(-spots.photons[seen], kind="stable")]
-        place = row[seen], column[seen]
+        place = np.rint([spots.y[seen], spots.x[seen]]).astype(np.intp)
+        inside = np.all((place >= 0) & (place < np.reshape(detector.shape, (2, 1))), axis=0)
+        inside[inside] = maps.mask[tuple(place[:, inside])] == 0
+        seen, (row, column) = seen[inside], place[:, inside]
         (pulse,), (jet,) = self.shot.pulse, self.shot.jet
-        around = maps.jet[place] * (jet * pulse) + maps.steady[place] * pulse if background is None else background[place]
+        around = maps.jet[row, column] * (jet * pulse) + maps.steady[row, column] * pulse if background is None else background[row, column]
         photons = spots.photons[seen]
         snr = photons / np.sqrt(_AREA * (around + (detector.read_noise / detector.gain) ** 2))
         return np.stack([spots.x[seen], spots.y[seen], photons * detector.gain, snr], axis=1).astype(np.float32)

@@ -83,11 +83,16 @@ def test_spots_lie_where_the_ewald_construction_says() -> None:
                 if (h, k, l) != (0, 0, 0) and abs(off) < 4 * 0.4 / 2000 and np.linalg.norm(s) < 0.15:
                     two_theta, azimuth = np.arccos(outgoing[2] / np.linalg.norm(outgoing)), np.arctan2(outgoing[1], outgoing[0])
                     radius = distance * np.tan(two_theta) / pixel
-                    expected.append((178.0 + radius * np.sin(azimuth), 167.25 + radius * np.cos(azimuth)))
+                    place = (178.0 + radius * np.sin(azimuth), 167.25 + radius * np.cos(azimuth))
+                    square = s @ s
+                    light = wilson(np.array([[h, k, l]]), 0)[0] * np.exp(-35 * square / 2) * (1 - 0.85 * np.exp(-150 * square))
+                    light *= 8000 * 1e5 / SHARP.volume * np.exp(-(off**2) / (2 * (0.4 / 2000) ** 2))
+                    expected.append((*place, light * (1 - (np.sin(two_theta) * np.cos(azimuth)) ** 2)))
     assert len(expected) >= 5
     found = np.column_stack([spots.y, spots.x])
-    near = np.linalg.norm(found[:, None] - np.array(expected)[None], axis=2).min(0)
-    np.testing.assert_allclose(near, 0, atol=1e-6)
+    away = np.linalg.norm(found[:, None] - np.array(expected)[None, :, :2], axis=2)
+    np.testing.assert_allclose(away.min(0), 0, atol=1e-6)
+    np.testing.assert_allclose(spots.photons[away.argmin(0)], np.array(expected)[:, 2], rtol=2e-4)
 
 
 def test_intensity_falls_as_the_formula_says() -> None:

@@ -149,7 +149,9 @@ def test_peaks_are_where_the_truth_says_and_as_bright() -> None:
         frame = simulate_frame(quiet, index)
         (pulse,) = shots(quiet, index, index + 1).pulse
         signal = frame.image - detector.pedestal - detector.gain * pulse * (maps.jet + maps.steady)
-        for fs, ss, intensity, _ in frame.peaks.tolist():
+        for fs, ss, intensity, snr in frame.peaks.tolist():
+            around = pulse * (maps.jet + maps.steady)[round(ss), round(fs)]
+            np.testing.assert_allclose(snr, intensity / 6.3 / np.sqrt(9 * (around + (0.5 / 6.3) ** 2)), rtol=1e-3)
             others = np.hypot(frame.peaks[:, 0] - fs, frame.peaks[:, 1] - ss)
             window = (slice(round(ss) - 5, round(ss) + 6), slice(round(fs) - 5, round(fs) + 6))
             stands_alone = np.sum(others < 12) == 1 and maps.mask[window].size == 121 and not maps.mask[window].any()
