@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +17,31 @@ from pycroclass.simulate.parameters import Crystal, Run
 
 FloatArray = npt.NDArray[np.float64]
 
+_FARTHEST: Final = 4.0
+"""Standard deviations off the Ewald sphere at which a reflection is no longer seen."""
+_FWHM: Final = 2.3548
+"""Of a normal distribution, in standard deviations."""
+_INDEX_LIMIT: Final = 1 << 20
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Spots:
-    """Reflections on the detector.
+    """Reflections on and about the detector.
 
     Parameters
     ----------
     y, x : float64 arrays, shape (n,)
-        In pixels.
+        In pixels; an integer is the centre of a pixel.
     photons : float64 array, shape (n,)
         Expected in each.
+    width : float64 array, shape (n,)
+        Standard deviation of what small mosaic blocks spread it by, in pixels, before the detector blurs it.
     """
 
     y: FloatArray
     x: FloatArray
     photons: FloatArray
+    width: FloatArray
 
 
 def reciprocal_cell(cell: tuple[float, float, float, float, float, float]) -> FloatArray:
@@ -51,35 +60,82 @@ def reciprocal_cell(cell: tuple[float, float, float, float, float, float]) -> Fl
     return np.linalg.inv(np.array(direct))
 
 
-def diffract(run: Run, pulse: float, rng: np.random.Generator) -> Spots:
-    """The spots of one hit: one crystal, sometimes more, each in its own random orientation.
+def wilson(indices: npt.NDArray[np.int64], structure: int) -> FloatArray:
+    """Intensity of each reflection relative to the mean of its resolution: exponential, equal for hkl and its Friedel mate.
+
+    Acentric reflections are distributed as ``exp(-I)`` (A. J. C. Wilson, Acta Cryst. 2, 318, 1949). The value is a hash of the indices, so
+    that the structure does not depend on how many reflections are looked at.
+
+    Parameters
+    ----------
+    indices : int64 array, shape (n, 3)
+    structure : int
+        Seed.
+
+    Returns
+    -------
+    float64 array, shape (n,)
+
+    Examples
+    --------
+    >>> one, mate = wilson(np.array([[1, -2, 3], [-1, 2, -3]]), 0)
+    >>> bool(one == mate)
+    True
+    """
+    place = indices @ np.array([_INDEX_LIMIT**2, _INDEX_LIMIT, 1])  # of a Friedel mate the negative
+    mixed = _mix(np.abs(place).astype(np.uint64) ^ _mix(np.array([structure], np.uint64)))
+    values: FloatArray = -np.log1p(-(mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    return values
+
+
+def diffract(run: Run, n_lattices: int, pulse: float, rng: np.random.Generator) -> Spots:
+    """The spots of one hit: crystals, each in its own random orientation.
 
     A reflection at s deviates by ``e = |s + z/λ| - 1/λ`` from the Ewald sphere and is seen with the part ``exp(-e² / 2 σ²)``, where
-    ``σ² = (0.4 / domain)² + (mosaicity |s| / 2.355)² + (bandwidth |s|² λ / 2)²``; its intensity is a fixed random (Wilson) value times
-    ``exp(-B s² / 2) (1 - 0.85 exp(-150 s²))``.
+    ``σ² = (0.4 / domain)² + (mosaicity |s| / 2.355)² + (bandwidth |s|² λ / 2 / 2.355)²``. Its intensity is
+    ``amplitude · pulse · overlap · size · wilson · exp(-B s² / 2) (1 - 0.85 exp(-150 s²)) · 1e5 Å³ / volume of the cell``, times
+    ``1 - (λ s_x)²`` for light polarised along x.
+    It meets the detector at ``distance · s_xy / (s_z + 1/λ)`` from the beam; blocks of a small domain spread it there by
+    ``0.4 / domain · λ · distance``.
+
+    Parameters
+    ----------
+    run : Run
+    n_lattices : int
+        How many crystals.
+    pulse : float
+        Energy of the pulse, relative to the experiment's mean.
+    rng : numpy.random.Generator
     """
-    n_crystals = 1 + rng.poisson(run.experiment.crystal.extra_lattices)
-    found = [_diffract_one(run, pulse, rng) for _ in range(n_crystals)]
+    found = [_diffract_one(run, pulse, rng) for _ in range(n_lattices)]
     return Spots(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
-def _diffract_one(run: Run, pulse: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
-    experiment, crystal = run.experiment, run.experiment.crystal
-    points, strengths, lengths = _reflections(crystal, _largest(run))
+def _diffract_one(run: Run, pulse: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    experiment, crystal, detector = run.experiment, run.experiment.crystal, run.experiment.detector
+    lattice = _lattice(crystal, _largest(run))
     wave = 1e-10 / experiment.wavelength
     domain = math.exp(rng.uniform(*np.log(crystal.domain)))
     mosaicity = math.radians(rng.uniform(*crystal.mosaicity))
-    brightness = (
-        crystal.amplitude * run.crystal * pulse * rng.uniform(*crystal.overlap) * math.exp(crystal.size_spread * rng.standard_normal())
-    )
-    s = points @ random_rotation(rng)
-    excitation = np.sqrt(s[:, 0] ** 2 + s[:, 1] ** 2 + (s[:, 2] + wave) ** 2) - wave
-    variance = (0.4 / domain) ** 2 + (mosaicity * lengths / 2.355) ** 2 + (experiment.bandwidth * lengths**2 / wave / 2) ** 2
-    near = np.flatnonzero(excitation**2 < 16 * variance)
-    partiality = np.exp(-(excitation[near] ** 2) / (2 * variance[near]))
-    scale = experiment.detector.distance / experiment.detector.pixel_size / (s[near, 2] + wave)
+    size = math.exp(crystal.size_spread * rng.standard_normal())
+    brightness = crystal.amplitude * 1e5 / crystal.volume * run.crystal * pulse * rng.uniform(*crystal.overlap) * size
+    rotation = random_rotation(rng)
+
+    along = lattice.points @ rotation[2]
+    # |s + z/λ| - 1/λ, by its square, which needs s_z alone
+    excitation = (lattice.squares + 2 * wave * along) / (np.sqrt(lattice.squares + 2 * wave * along + wave**2) + wave)
+    variance = (0.4 / domain) ** 2 + (mosaicity / _FWHM) ** 2 * lattice.squares
+    variance += (experiment.bandwidth / _FWHM / wave / 2 * lattice.squares) ** 2
+    near = np.flatnonzero(excitation**2 < _FARTHEST**2 * variance)
+    photons = brightness * lattice.strengths[near] * np.exp(-(excitation[near] ** 2) / (2 * variance[near]))
+
+    across = lattice.points[near] @ rotation[:2].T
+    photons *= 1 - (across[:, 0] / wave) ** 2
+    camera = detector.distance / detector.pixel_size
+    scale = camera / (along[near] + wave)
     centre_y, centre_x = run.geometry.beam_centre
-    return centre_y + scale * s[near, 1], centre_x + scale * s[near, 0], brightness * strengths[near] * partiality
+    width = np.full(near.size, 0.4 / domain / wave * camera)
+    return centre_y + scale * across[:, 1], centre_x + scale * across[:, 0], photons, width
 
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:
@@ -102,6 +158,16 @@ def random_rotation(rng: np.random.Generator) -> FloatArray:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Lattice:
+    """Reciprocal lattice points (n, 3), the squares of their lengths, and the mean-one intensities there, fading with the angle."""
+
+    points: FloatArray
+    squares: FloatArray
+    strengths: FloatArray
+
+
+@lru_cache(maxsize=64)
 def _largest(run: Run) -> float:
     """Length of the scattering vector in the farthest corner, in 1/Angstrom."""
     height, width = run.experiment.detector.shape
@@ -110,17 +176,23 @@ def _largest(run: Run) -> float:
     return float(run.geometry.q(np.array([corner]))[0]) / (2e10 * math.pi)
 
 
-@lru_cache(maxsize=8)
-def _reflections(crystal: Crystal, largest: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Reciprocal lattice points up to a length, their intensities relative to the mean at zero angle, and their lengths."""
+@lru_cache(maxsize=4)
+def _lattice(crystal: Crystal, largest: float) -> _Lattice:
+    """The reciprocal lattice up to a length."""
     basis = reciprocal_cell(crystal.cell)
     highest = [int(largest * edge) + 1 for edge in crystal.cell[:3]]
     indices = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in highest), indexing="ij"), axis=-1).reshape(-1, 3)
-    wilson = np.random.default_rng(crystal.structure).exponential(size=len(indices))
-    wilson[len(indices) // 2 + 1 :] = wilson[: len(indices) // 2][::-1]  # Friedel pairs lie opposite each other in this order
     points = indices @ basis.T
-    lengths = np.linalg.norm(points, axis=1)
-    inside = (lengths > 0) & (lengths < largest)
-    square: npt.NDArray[Any] = lengths[inside] ** 2
-    strengths = wilson[inside] * np.exp(-crystal.b_factor * square / 2) * (1 - 0.85 * np.exp(-150 * square))
-    return points[inside], strengths, lengths[inside]
+    squares = np.einsum("ij,ij->i", points, points)
+    inside = (squares > 0) & (squares < largest**2)
+    points, squares = points[inside], squares[inside]
+    fading = np.exp(-crystal.b_factor * squares / 2) * (1 - 0.85 * np.exp(-150 * squares))
+    return _Lattice(points, squares, wilson(indices[inside], crystal.structure) * fading)
+
+
+def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scramble the bits of 64-bit numbers (the finaliser of SplitMix64, public domain)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -5,8 +5,9 @@ A frame follows from its run and its number alone, so that frames can be made in
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,23 +17,30 @@ import sidpy
 from pycroclass.errors import ParameterError
 from pycroclass.provenance import Provenance
 from pycroclass.sid import wrap
+from pycroclass.simulate.detection import Maps, detect, draw_spots, run_maps
 from pycroclass.simulate.diffraction import Spots, diffract
-from pycroclass.simulate.noise import Float32Array, normal, poisson
-from pycroclass.simulate.parameters import Run
+from pycroclass.simulate.noise import Float32Array
+from pycroclass.simulate.parameters import Detector, Run
+from pycroclass.simulate.shots import FRAMES, Shots, generator, hits, shots
 from pycroclass.source import lazy_array, plan_chunks
 from pycroclass.spec import Axis, AxisKind, Spec
 
 CLASSES: Final = ("miss", "hit")
-HOT: Final = 4
-MISSING: Final = 512
-"""Bits of a CXI mask."""
+PEAK_VALUES: Final = ("fs", "ss", "intensity", "snr")
+"""What the table of the true peaks says of each."""
 
-_REACH: Final = 4
-"""Pixels from the middle of a spot to the edge of the square that it is drawn in."""
+_LEAST_PHOTONS: Final = 1.0
+"""Expected of a reflection that counts among the true peaks."""
+_LEAST_SNR: Final = 5.0
+_AREA: Final = 9
+"""Pixels of a spot, over which noise adds up."""
+_LABELS_AT_ONCE: Final = 1 << 16
+_TRUTHS_AT_ONCE: Final = 2048
+"""Frames of which one task tells the truth."""
 
 
 class Frame(NamedTuple):
-    """One simulated frame.
+    """One simulated frame, and what is true of it.
 
     Parameters
     ----------
@@ -42,38 +50,22 @@ class Frame(NamedTuple):
         Whether a crystal was in the beam.
     n_peaks : int
         Reflections that stand out of the background by five standard deviations.
+    n_lattices : int
+        Crystals in the beam.
+    flux : float
+        Energy of the pulse relative to the experiment's mean.
+    peaks : float32 array, shape (n, 4)
+        Reflections on good pixels of which at least one photon is expected, the brightest first: ``fs`` (along x) and ``ss``
+        (along y) in pixels, an integer being the centre of a pixel; expected ``intensity`` above the background in ADU, in all pixels
+        of the spot; ``snr``, those photons over the standard deviation of background and read noise in 9 pixels.
     """
 
     image: npt.NDArray[np.uint16]
     is_hit: bool
     n_peaks: int
-
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """What all frames of a run share, each of shape (y, x).
-
-    Parameters
-    ----------
-    jet : float32 array
-        Photons scattered by a jet of mean thickness in a pulse of mean energy.
-    steady : float32 array
-        Photons scattered whatever the jet.
-    gain, offset : float32 arrays
-        ADU for each photon, and without photons.
-    module : intp array
-        Number of the module of each pixel.
-    mask : uint32 array
-        CXI bits of the pixels not to be used: `MISSING` between modules and where the beam passes, `HOT` for the hot pixels that are
-        known.
-    """
-
-    jet: Float32Array
-    steady: Float32Array
-    gain: Float32Array
-    offset: Float32Array
-    module: npt.NDArray[np.intp]
-    mask: npt.NDArray[np.uint32]
+    n_lattices: int
+    flux: float
+    peaks: Float32Array
 
 
 def simulate_frame(run: Run, index: int) -> Frame:
@@ -88,22 +80,31 @@ def simulate_frame(run: Run, index: int) -> Frame:
     index : int
         Number of the frame, from 0.
 
+    Returns
+    -------
+    Frame
+
+    Raises
+    ------
+    ParameterError
+        If the number is negative.
+
     Examples
     --------
-    >>> from pycroclass.simulate.parameters import draw_run
+    >>> from pycroclass.simulate import draw_run
     >>> frame = simulate_frame(draw_run(seed=1), 7)
     >>> frame.image.shape, frame.image.dtype
     ((350, 350), dtype('uint16'))
     """
-    rng, is_hit = _begin(run, index)
-    maps = run_maps(run)
-    pulse = rng.gamma(run.pulse_shape) / run.pulse_shape * run.pulse
-    has_jet = is_hit or rng.random() >= run.jet_missed
-    jet = np.exp(run.jet_spread * rng.standard_normal()) if has_jet else 0.0
-    photons = maps.jet * np.float32(jet * pulse)
-    photons += maps.steady * np.float32(pulse)
-    n_peaks = _add_spots(photons, diffract(run, pulse, rng), run) if is_hit else 0
-    return Frame(_detect(photons, run, rng), is_hit, n_peaks)
+    scene = _Scene.of(run, index)
+    photons = scene.background()
+    peaks = scene.peaks(photons)
+    if scene.spots is not None:
+        draw_spots(photons, scene.spots, run.experiment.detector)
+        photons *= scene.maps.lit
+    shot = scene.shot
+    is_hit, n_lattices, flux = bool(shot.is_hit[0]), int(shot.n_lattices[0]), float(shot.pulse[0])
+    return Frame(detect(photons, run.experiment.detector, scene.maps, scene.rng), is_hit, _n_clear(peaks), n_lattices, flux, peaks)
 
 
 def simulate_run(run: Run, n_frames: int) -> dict[str, sidpy.Dataset]:
@@ -122,144 +123,216 @@ def simulate_run(run: Run, n_frames: int) -> dict[str, sidpy.Dataset]:
 
     Examples
     --------
-    >>> from pycroclass.simulate.parameters import draw_run
+    >>> from pycroclass.simulate import draw_run
     >>> run = simulate_run(draw_run(seed=1), 1000)
     >>> run["image"].shape, run["label"].metadata["classes"]
     ((1000, 350, 350), ['miss', 'hit'])
     """
-    if n_frames < 1:
-        raise ParameterError(f"a run has at least one frame, got n_frames={n_frames}")
     detector, geometry = run.experiment.detector, run.geometry
-    frame = Axis("frame", n_frames, AxisKind.TEMPORAL)
+    frame = _frames(n_frames)
     plane = tuple(
         Axis(name, n, AxisKind.SPATIAL, units="m", step=detector.pixel_size) for name, n in zip("yx", detector.shape, strict=True)
     )
     specs = {
         "image": Spec((frame, *plane), np.dtype("u2"), "intensity", "ADU", "image", geometry, CLASSES),
-        "label": Spec((frame,), np.dtype("i4"), "class", title="label", classes=CLASSES),
+        "label": _spec_of_labels(frame),
         "mask": Spec(plane, np.dtype("u4"), "mask", title="mask", geometry=geometry),
     }
     datasets = {name: _dataset(run, name, spec) for name, spec in specs.items()}
-    datasets["image"].metadata["labels"] = Simulated(run, "label")((slice(0, n_frames),)).tolist()
+    datasets["image"].metadata["labels"] = _labels(run, 0, n_frames).tolist()
+    return datasets
+
+
+def simulate_truth(run: Run, n_frames: int, *, n_slots: int = 256) -> dict[str, sidpy.Dataset]:
+    """What is true of the frames of a run, as lazy datasets: to test finders of hits and of peaks with.
+
+    No frame is made for it.
+
+    Parameters
+    ----------
+    run : Run
+    n_frames : int
+    n_slots : int
+        Peaks of each frame that the table has room for.
+
+    Returns
+    -------
+    dict of str to sidpy.Dataset
+        Of each frame ``label`` (miss or hit), ``n_lattices``, ``flux`` (relative to the experiment's mean), ``n_peaks`` (those with
+        an snr of at least 5), and ``peaks`` (frame, peak, value): ``fs``, ``ss``, ``intensity`` and ``snr`` of its brightest reflections,
+        see `Frame`, NaN where there are no more.
+
+    Raises
+    ------
+    ParameterError
+        If there is not at least one frame and one slot.
+
+    Examples
+    --------
+    >>> from pycroclass.simulate import draw_run
+    >>> truth = simulate_truth(draw_run(seed=1, hit_rate=1.0), 3)
+    >>> truth["peaks"].shape, truth["peaks"].metadata["values"]
+    ((3, 256, 4), ['fs', 'ss', 'intensity', 'snr'])
+    """
+    if n_slots < 1:
+        raise ParameterError(f"the table of peaks has at least one slot, got n_slots={n_slots}")
+    frame = _frames(n_frames)
+    table = (frame, Axis("peak", n_slots), Axis("value", len(PEAK_VALUES), AxisKind.CHANNEL))
+    specs = {
+        "label": _spec_of_labels(frame),
+        "n_lattices": Spec((frame,), np.dtype("i4"), "count", title="n_lattices"),
+        "flux": Spec((frame,), np.dtype("f4"), "relative pulse energy", title="flux"),
+        "n_peaks": Spec((frame,), np.dtype("i4"), "count", title="n_peaks"),
+        "peaks": Spec(table, np.dtype("f4"), "peaks", title="peaks"),
+    }
+    datasets = {name: _dataset(run, name, spec) for name, spec in specs.items()}
+    datasets["peaks"].metadata["values"] = list(PEAK_VALUES)
     return datasets
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Makes a part of the images, labels or mask of a run.
+    """Makes a part of the images, of the mask, or of what is true of the frames of a run.
 
     Parameters
     ----------
     run : Run
     name : str
-        ``image``, ``label`` or ``mask``.
+        ``image``, ``mask``, or a name that `simulate_truth` gives.
+    frames : range or tuple of int
+        Numbers of the frames in the run.
     """
 
     run: Run
     name: str
+    frames: range | tuple[int, ...]
 
     def __call__(self, slices: tuple[slice, ...]) -> npt.NDArray[Any]:
         """That part."""
         if self.name == "mask":
             return run_maps(self.run).mask[slices]
         first, *rest = slices
-        frames = range(first.start, first.stop)
-        if self.name == "label":
-            return np.array([_begin(self.run, index)[1] for index in frames], np.int32)
-        return np.stack([simulate_frame(self.run, index).image[tuple(rest)] for index in frames])
+        frames = self.frames[first]
+        match self.name:
+            case "image":
+                return np.stack([simulate_frame(self.run, index).image[tuple(rest)] for index in frames])
+            case "n_peaks":
+                return np.array([_n_clear(_true_peaks(self.run, index)) for index in frames], np.int32)
+            case "peaks":
+                return np.stack([_padded(_true_peaks(self.run, index), rest[0].stop)[tuple(rest)] for index in frames])
+        return np.concatenate([_of_shots(self.run, self.name, *ends) for ends in _stretches(frames)])
+
+    def taken(self, numbers: npt.NDArray[np.int64]) -> Simulated:
+        """What makes these frames."""
+        return replace(self, frames=tuple(self.frames[i] for i in numbers))
+
+    def narrowed(self, part: tuple[slice, ...]) -> tuple[Simulated, tuple[slice, ...]]:
+        """What makes this part alone, so that a task carries the numbers of its own frames only."""
+        if self.name == "mask":
+            return self, part
+        some = self.frames[part[0]]
+        return replace(self, frames=some), (slice(0, len(some)), *part[1:])
 
 
-@lru_cache(maxsize=4)
-def run_maps(run: Run) -> Maps:
-    """The maps of a run: scatter, gain, offset with hot pixels, modules and mask."""
-    detector = run.experiment.detector
-    rng = np.random.default_rng((run.seed, 1))
-    jet, steady = _scatter(run)
-    module, is_gap = _modules(detector.shape, detector.module, detector.gap)
-    offset = detector.pedestal + detector.dark_spread * rng.standard_normal(detector.shape)
-    hot = np.flatnonzero(rng.random(offset.size) < run.hot_fraction)
-    offset.flat[hot] += np.exp(rng.uniform(np.log(100), np.log(4000), hot.size))
-    is_gap |= run.geometry.radius(detector.shape) < detector.hole
-    mask = np.where(is_gap, np.uint32(MISSING), np.uint32(0))
-    mask.flat[hot[rng.random(hot.size) < run.hot_known]] |= HOT
-    gain = detector.gain * (1 + detector.gain_spread * rng.standard_normal(detector.shape))
-    return Maps(jet, steady, gain.astype(np.float32), offset.astype(np.float32), module, mask)
+def _of_shots(run: Run, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+    """What is drawn for many shots at once: label, number of lattices or flux."""
+    if name == "label":
+        return _labels(run, start, stop)
+    many = shots(run, start, stop)
+    return many.n_lattices if name == "n_lattices" else many.pulse.astype(np.float32)
 
 
-def _begin(run: Run, index: int) -> tuple[np.random.Generator, bool]:
-    """The random numbers of a frame, and whether it is a hit."""
-    rng = np.random.Generator(np.random.SFC64((run.seed, 2, index)))
-    return rng, bool(rng.random() < run.hit_rate)
+def _stretches(frames: range | tuple[int, ...]) -> list[tuple[int, int]]:
+    """First number and that behind the last of frames in order."""
+    if isinstance(frames, range) and frames.step == 1:
+        return [(frames.start, frames.stop)]
+    return [(index, index + 1) for index in frames]
 
 
-def _scatter(run: Run) -> tuple[Float32Array, Float32Array]:
-    """Photons of the jet and of all else: ring, small angles, streak and flat, polarised along x, over the solid angle of a pixel."""
-    scatter, geometry, detector = run.experiment.scatter, run.geometry, run.experiment.detector
-    radius = geometry.radius(detector.shape)
-    s = geometry.q(radius) / (2e10 * np.pi)
-    two_theta = np.arctan(radius * detector.pixel_size / detector.distance)
-    y, x = np.indices(detector.shape) - np.reshape(geometry.beam_centre, (2, 1, 1))
-    azimuth = np.arctan2(y, x)
-    solid_angle = np.cos(two_theta) ** 3 * (1 - (np.sin(two_theta) * np.cos(azimuth)) ** 2)
-    ring = scatter.ring * run.ring * np.exp(-(((s - 1 / scatter.ring_spacing) / scatter.ring_width) ** 2) / 2)
-    centre = scatter.centre * run.centre / (1 + (s / scatter.centre_width) ** scatter.centre_power)
-    along = np.exp(-((np.sin(azimuth - run.streak_angle) / scatter.streak_width) ** 2) / 2 - s / (3 * scatter.centre_width))
-    jet = ring + scatter.streak * run.streak * along + scatter.flat / 2
-    return (jet * solid_angle).astype(np.float32), ((centre + scatter.flat / 2) * solid_angle).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What one pulse meets: all of a frame but its noise."""
+
+    detector: Detector
+    maps: Maps
+    shot: Shots
+    spots: Spots | None
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, run: Run, index: int) -> _Scene:
+        if index < 0:
+            raise ParameterError(f"frames have numbers from 0, got {index}")
+        shot, rng = shots(run, index, index + 1), generator(run, FRAMES, index)
+        spots = diffract(run, int(shot.n_lattices[0]), float(shot.pulse[0]), rng) if shot.is_hit[0] else None
+        return cls(run.experiment.detector, run_maps(run), shot, spots, rng)
+
+    def background(self) -> Float32Array:
+        """Photons expected without crystals, shape (y, x)."""
+        (pulse,), (jet,) = self.shot.pulse, self.shot.jet
+        photons = self.maps.jet * np.float32(jet * pulse)
+        photons += self.maps.steady * np.float32(pulse)
+        return photons
+
+    def peaks(self, background: Float32Array | None = None) -> Float32Array:
+        """The true peaks, see `Frame`; ``background`` if it is known already."""
+        if self.spots is None:
+            return np.empty((0, len(PEAK_VALUES)), np.float32)
+        maps, detector, spots = self.maps, self.detector, self.spots
+        seen = np.flatnonzero(spots.photons >= _LEAST_PHOTONS)
+        seen = seen[np.argsort(-spots.photons[seen], kind="stable")]
+        place = np.rint([spots.y[seen], spots.x[seen]]).astype(np.intp)
+        inside = np.all((place >= 0) & (place < np.reshape(detector.shape, (2, 1))), axis=0)
+        inside[inside] = maps.mask[tuple(place[:, inside])] == 0
+        seen, (row, column) = seen[inside], place[:, inside]
+        (pulse,), (jet,) = self.shot.pulse, self.shot.jet
+        around = maps.jet[row, column] * (jet * pulse) + maps.steady[row, column] * pulse if background is None else background[row, column]
+        photons = spots.photons[seen]
+        snr = photons / np.sqrt(_AREA * (around + (detector.read_noise / detector.gain) ** 2))
+        return np.stack([spots.x[seen], spots.y[seen], photons * detector.gain, snr], axis=1).astype(np.float32)
 
 
-def _modules(shape: tuple[int, int], module: tuple[int, int], gap: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Number of the module of each pixel, and whether it lies between modules; the beam passes where four of them meet."""
-    numbers, gaps = [], []
-    for n, size in zip(shape, module, strict=True):
-        place = np.arange(n) - n // 2 + gap // 2 + 100 * (size + gap)
-        numbers.append(place // (size + gap) - 100 + n // 2 // (size + gap) + 1)
-        gaps.append(place % (size + gap) < gap)
-    columns = int(numbers[1].max()) + 1
-    return numbers[0][:, None] * columns + numbers[1], gaps[0][:, None] | gaps[1]
+def _true_peaks(run: Run, index: int) -> Float32Array:
+    return _Scene.of(run, index).peaks()
 
 
-def _add_spots(photons: Float32Array, spots: Spots, run: Run) -> int:
-    """Draw the spots into the image as normalised Gaussians; how many stand out of what was there."""
-    detector = run.experiment.detector
-    row, column = np.rint(spots.y).astype(np.intp), np.rint(spots.x).astype(np.intp)
-    height, width = photons.shape
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    row, column, expected = row[inside], column[inside], spots.photons[inside]
-    noise = 9 * (photons[row, column] + (detector.read_noise / detector.gain) ** 2)
-    is_seen = (expected > 5 * np.sqrt(noise)) & (run_maps(run).mask[row, column] == 0)
-
-    steps = np.arange(-_REACH, _REACH + 1)
-    profile_y = _gaussian(row[:, None] + steps - spots.y[inside, None], detector.point_spread)
-    profile_x = _gaussian(column[:, None] + steps - spots.x[inside, None], detector.point_spread)
-    values = expected[:, None, None] * profile_y[:, :, None] * profile_x[:, None, :]
-    rows, columns = np.broadcast_arrays(row[:, None, None] + steps[:, None], column[:, None, None] + steps)
-    drawn = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    np.add.at(photons, (rows[drawn], columns[drawn]), values[drawn].astype(np.float32))
-    return int(is_seen.sum())
+def _n_clear(peaks: Float32Array) -> int:
+    return int((peaks[:, PEAK_VALUES.index("snr")] >= _LEAST_SNR).sum())
 
 
-def _gaussian(distance: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float64]:
-    profile = np.exp(-((distance / width) ** 2) / 2)
-    normalised: npt.NDArray[np.float64] = profile / profile.sum(axis=1, keepdims=True)
-    return normalised
+def _padded(peaks: Float32Array, n_slots: int) -> Float32Array:
+    table = np.full((n_slots, len(PEAK_VALUES)), np.nan, np.float32)
+    kept = peaks[:n_slots]
+    table[: len(kept)] = kept
+    return table
 
 
-def _detect(photons: Float32Array, run: Run, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    detector, maps = run.experiment.detector, run_maps(run)
-    common = detector.common_mode * rng.standard_normal(int(maps.module.max()) + 1)
-    signal = poisson(photons, rng)
-    signal *= maps.gain
-    signal += maps.offset
-    signal += normal(photons.shape, rng) * np.float32(detector.read_noise)
-    signal += common.astype(np.float32).take(maps.module)
-    image = np.clip(np.rint(signal, out=signal), 0, detector.saturation, out=signal).astype(np.uint16)
-    image[maps.mask & MISSING != 0] = 0
-    return image
+def _labels(run: Run, start: int, stop: int) -> npt.NDArray[np.int32]:
+    labels = np.empty(stop - start, np.int32)
+    for first in range(start, stop, _LABELS_AT_ONCE):
+        last = min(first + _LABELS_AT_ONCE, stop)
+        labels[first - start : last - start] = hits(run, first, last)
+    return labels
+
+
+def _frames(n_frames: int) -> Axis:
+    if n_frames < 1:
+        raise ParameterError(f"a run has at least one frame, got n_frames={n_frames}")
+    return Axis("frame", n_frames, AxisKind.TEMPORAL)
+
+
+def _spec_of_labels(frame: Axis) -> Spec:
+    return Spec((frame,), np.dtype("i4"), "class", title="label", classes=CLASSES)
 
 
 def _dataset(run: Run, name: str, spec: Spec) -> sidpy.Dataset:
-    chunks = plan_chunks(spec.shape, spec.dtype, min(2, len(spec.axes) - 1))
-    array = lazy_array(Simulated(run, name), spec.shape, spec.dtype, chunks, ())
-    record = Provenance("given", {"title": name, "reason": "simulated by pycroclass.simulate", "run": asdict(run)})
-    return wrap(array, spec, provenance=record, modality="diffraction", source="simulation")
+    n_core = len(spec.axes) if name == "mask" else len(spec.axes) - 1
+    n_bytes = None if name in ("image", "mask") else _TRUTHS_AT_ONCE * math.prod(spec.shape[1:]) * spec.dtype.itemsize
+    chunks = plan_chunks(spec.shape, spec.dtype, n_core, n_bytes=n_bytes)
+    array = lazy_array(Simulated(run, name, range(spec.shape[0])), spec.shape, spec.dtype, chunks, ())
+    return wrap(array, spec, provenance=_record(run, name), modality="diffraction", source="simulation")
+
+
+def _record(run: Run, name: str) -> Provenance:
+    parameters: Mapping[str, Any] = {"title": name, "reason": "simulated by pycroclass.simulate", "run": asdict(run)}
+    return Provenance("given", parameters)

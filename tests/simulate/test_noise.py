@@ -31,3 +31,20 @@ def test_normal_is_normal() -> None:
     values = normal((300, 400), np.random.default_rng(3))
     assert stats.kstest(values.ravel()[:20_000], "norm").pvalue > 1e-3
     assert values.dtype == np.float32
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.1, 4), (0.5, 6), (2.5, 12), (20.0, 42)])
+def test_rare_counts_come_as_rarely_as_they_should(rate: float, least: int) -> None:
+    """Far beyond the last of the 16 384 quantiles: what a peak finder would take for a faint peak."""
+    n = 8_000_000
+    expected = n * stats.poisson.sf(least - 1, rate)
+    assert 3 < expected < n / 16384
+    found = int((poisson(np.full(n, rate, np.float32), np.random.default_rng(4)) >= least).sum())
+    assert abs(found - expected) <= 4 * np.sqrt(expected) + 0.02 * expected
+
+
+@pytest.mark.parametrize("n", [1, 7, 32_768, 32_769, 100_001])
+def test_any_number_of_pixels(n: int) -> None:
+    whole = poisson(np.full(n, 3.0, np.float32), np.random.default_rng(5))
+    assert whole.shape == normal((n,), np.random.default_rng(5)).shape == (n,)
+    assert abs(whole.mean() - 3) < 6 / np.sqrt(n)
