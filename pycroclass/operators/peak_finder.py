@@ -91,7 +91,7 @@ class PeakFinder8(_RadialOperator):
 
     Examples
     --------
-    >>> from pycroclass.geometry import DetectorGeometry
+    >>> from pycroclass.geometry import Geometry
     >>> frame = torch.zeros(1, 1, 20, 20, dtype=torch.int32)
     >>> frame[0, 0, 5, 6:9] = torch.tensor([30, 60, 30])
     >>> frame[0, 0, ::3, ::3] += 1
