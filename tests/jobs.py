@@ -17,11 +17,12 @@ PAUSE = 0.1
 COMMAND = """
 import sys, time
 from pycroclass import batch, cli
+from pycroclass.commands import running
 from pycroclass.stage import Execution
 pause = float(sys.argv.pop())
 add = batch.Tallies.add
 batch.Tallies.add = lambda tallies, written: (add(tallies, written), time.sleep(pause if written.is_new else 0))
-cli._execution = lambda device: Execution(device=device, block_bytes=1 << 18)
+running._execution = lambda device: Execution(device=device, block_bytes=1 << 18)
 if __name__ == "__main__":
     cli.main()
 """

@@ -24,6 +24,7 @@ from rich.console import Console
 import pycroclass as pc
 from pycroclass import cli, cluster, provenance
 from pycroclass.batch import Advanced, Event, Failed, Job, Settings, Started, Summary, jobs, run_batch
+from pycroclass.commands import running
 from pycroclass.earlier import discard
 from pycroclass.errors import BundleError, ClusterError, MissingDependencyError, WriteError
 from pycroclass.interrupt import Interrupt
@@ -403,7 +404,7 @@ def test_outputs_that_would_destroy_something(tmp_path: Path, files: list[str], 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
     """``pycroclass run RECIPE …`` in small blocks; gives exit code, output and errors."""
-    monkeypatch.setattr("pycroclass.stage.Execution", lambda device: SMALL)
+    monkeypatch.setattr(running, "_execution", lambda device: SMALL)
     (tmp_path / "recipe.yaml").write_text("dataset: data\npipeline:\n  - GaussianBlur: {sigma: 1.0}\n")
 
     def invoke(*arguments: object) -> tuple[int, str, str]:

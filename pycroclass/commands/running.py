@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pycroclass.batch import Job, Settings, Summary
     from pycroclass.progress import Reporter
     from pycroclass.recipe import Recipe
+    from pycroclass.stage import Execution
 
 app = typer.Typer()
 _SHARD_BYTES: Final = 1 << 30
@@ -36,11 +37,10 @@ def plan(recipe: Path, file: str, key: Key = None, geometry: Geometry = None, de
     from pycroclass.planning import describe
     from pycroclass.readers import read
     from pycroclass.recipe import Recipe
-    from pycroclass.stage import Execution
 
     loaded = Recipe.load(recipe)
     _, dataset = choose(file, key or loaded.dataset, read(file, geometry=geometry))
-    for line in describe(loaded, dataset, Execution(device=device)):
+    for line in describe(loaded, dataset, _execution(device)):
         say(line)
 
 
@@ -79,14 +79,13 @@ def run(
     from pycroclass.batch import Settings, jobs
     from pycroclass.progress import JsonLines, Spoken
     from pycroclass.recipe import Recipe
-    from pycroclass.stage import Execution
 
     _one_of("--on-error", on_error, ("skip", "stop"))
     _one_of("--precision", precision, ("auto", "float32", "bfloat16"))
     todo = jobs(files, output)
     loaded = Recipe.load(recipe)
     with _client(scheduler, workers, gpus, log_dir, is_quiet=quiet or as_json) as client:
-        execution = Execution(device=device)
+        execution = _execution(device)
         if client is None:  # else the workers have it
             execution.resolve()
             if shard_bytes:
@@ -139,15 +138,20 @@ def pack(file: Path, output: Path, overwrite: Overwrite = False) -> None:
 def replay(file: Path, device: Device = "auto") -> None:
     """Compute a result again from its sources and compare. Exit code 0: the same; 1: different; 2: cannot be told."""
     from pycroclass.replay import replay as replay_file
-    from pycroclass.stage import Execution
 
-    reports = replay_file(file, execution=Execution(device=device))
+    reports = replay_file(file, execution=_execution(device))
     table = Table(Column("dataset", overflow="fold"), "verdict", "largest difference", "why")
     for report in reports:
         largest = "" if report.difference is None else f"{report.difference:.3g}"
         table.add_row(*map(escape, (report.dataset, report.verdict.value, largest, report.reason)))
     out.print(table)
     raise typer.Exit(max(report.verdict.exit_code for report in reports))
+
+
+def _execution(device: str) -> Execution:
+    from pycroclass.stage import Execution
+
+    return Execution(device=device)
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
