@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pycroclass.crystfel.value import BEAMS, UNITS, BadRegion, CrystFELGeometry, CrystFELPanel, PixelMask, Quantity
+from pycroclass.crystfel.panel import BadRegion, CrystFELPanel, PixelMask
+from pycroclass.crystfel.quantity import BEAMS, UNITS, Quantity
+from pycroclass.crystfel.value import CrystFELGeometry
 from pycroclass.errors import ParameterError, ReadError
 from pycroclass.readers.failure import failure
 

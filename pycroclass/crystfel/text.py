@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pycroclass.crystfel.value import BadRegion, CrystFELGeometry, CrystFELPanel, Quantity
+    from pycroclass.crystfel.panel import BadRegion, CrystFELPanel
+    from pycroclass.crystfel.quantity import Quantity
+    from pycroclass.crystfel.value import CrystFELGeometry
 
 
 def as_text(geometry: CrystFELGeometry) -> str:

@@ -12,228 +12,23 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pycroclass.crystfel.panel import SHARED, BadRegion, CrystFELPanel, Dims, PixelMask
+from pycroclass.crystfel.quantity import Quantity
 from pycroclass.crystfel.text import as_text
 from pycroclass.errors import AxisError, DataError, ParameterError
 from pycroclass.files import refuse_existing, write_whole
 from pycroclass.geometry import MODULE, Panel, PanelGeometry, bad_pixels
-from pycroclass.geometry.panels import centres
+from pycroclass.geometry.panel import centres
 from pycroclass.readers.detector import H_TIMES_C
-from pycroclass.readers.failure import failure
-from pycroclass.readers.hdf5_file import number, open_hdf5
-
-Dims = tuple[str | int, ...]
-
-UNITS: Final[Mapping[str, Mapping[str, float]]] = {
-    "clen": {"m": 1.0, "mm": 1e-3},
-    "wavelength": {"m": 1.0, "A": 1e-10},
-    "photon_energy": {"eV": 1.0, "keV": 1e3, "MeV": 1e6},
-    "electron_voltage": {"V": 1.0, "kV": 1e3},
-    "detector_shift_x": {"m": 1.0, "mm": 1e-3},
-    "detector_shift_y": {"m": 1.0, "mm": 1e-3},
-}
-"""Units of each quantity, the first where none stands there; a ``clen`` in a data file is then in mm."""
-BEAMS: Final = ("wavelength", "photon_energy", "electron_voltage")
+from pycroclass.readers.hdf5_file import open_hdf5
 
 _ELEMENTARY_CHARGE: Final = 1.602176634e-19
 _PLANCK: Final = 6.62607015e-34
 _ELECTRON_MASS: Final = 9.1093837015e-31
 _LIGHT: Final = 299792458.0
-_RESERVED: Final = ("bad", "group", "rigid_group")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number, or the place in a data file where it stands.
-
-    Parameters
-    ----------
-    name : str
-        ``clen``, ``wavelength``, ``photon_energy``, ``electron_voltage``, ``detector_shift_x`` or ``detector_shift_y``.
-    value : float or str
-        A string is a path in an HDF5 file.
-    unit : str
-        As in the file; empty where none stands there.
-
-    Examples
-    --------
-    >>> Quantity("clen", 560, "mm").standard, Quantity("photon_energy", "/LCLS/photon_energy_eV").standard
-    (0.56, None)
-    """
-
-    name: str
-    value: float | str
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if self.unit and self.unit not in UNITS[self.name]:
-            raise ParameterError(f"{self.name} is in {' or '.join(UNITS[self.name])}, got {self.unit!r}")
-        if not isinstance(self.value, str):
-            object.__setattr__(self, "value", float(self.value))
-            if not math.isfinite(self.value):
-                raise ParameterError(f"{self.name} must be finite, got {self.value!r}")
-
-    @property
-    def standard(self) -> float | None:
-        """In m, eV or V; ``None`` where it stands in a data file."""
-        return None if isinstance(self.value, str) else self.value * self._factor
-
-    def resolved(self, file: h5py.File) -> Quantity:
-        """The number that stands in a file, the median of several."""
-        if not isinstance(self.value, str):
-            return self
-        if "%" in self.value:
-            raise failure(file.filename, f"{self.name} is at {self.value}, elsewhere for each frame", "Set it in the geometry as a number.")
-        found = number(file.get(self.value))
-        if found is None:
-            raise failure(file.filename, f"has no number at {self.value}, where {self.name} shall be", "Set it in the geometry.")
-        return Quantity(self.name, found * self._factor)
-
-    @property
-    def _factor(self) -> float:
-        units = UNITS[self.name]
-        if not self.unit and self.name == "clen" and isinstance(self.value, str):
-            return units["mm"]
-        return units[self.unit or next(iter(units))]
-
-
-@dataclass(frozen=True)
-class PixelMask:
-    """Where a mask of bits lies, and what its bits mean: a pixel is bad unless it has all ``good_bits`` and none of ``bad_bits``.
-
-    Parameters
-    ----------
-    number : int
-        0 to 7.
-    data, file : str, optional
-        Path in the HDF5 file, and the file where it is not that of the frames.
-    good_bits, bad_bits : int
-    """
-
-    number: int
-    data: str | None = None
-    file: str | None = None
-    good_bits: int = 0
-    bad_bits: int = 0
-
-
-@dataclass(frozen=True)
-class BadRegion:
-    """Pixels that do not count: a rectangle of the data, or of the laboratory.
-
-    Parameters
-    ----------
-    name : str
-        Begins with ``bad``.
-    fs, ss : (int, int), optional
-        First and last pixel in the data.
-    x, y : (float, float), optional
-        From and to, in pixels from the beam. Either these, or ``fs`` and ``ss``.
-    panel : str, optional
-        The only one that it is on.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither the one nor the other.
-    """
-
-    name: str
-    fs: tuple[int, int] | None = None
-    ss: tuple[int, int] | None = None
-    x: tuple[float, float] | None = None
-    y: tuple[float, float] | None = None
-    panel: str | None = None
-
-    def __post_init__(self) -> None:
-        known = tuple(axis for axis in ("fs", "ss", "x", "y") if getattr(self, axis) is not None)
-        if known not in (("fs", "ss"), ("x", "y")):
-            raise ParameterError(f"bad region {self.name!r} needs min and max of fs and ss, or of x and y; it has {known or 'none'}")
-
-
-@dataclass(frozen=True)
-class CrystFELPanel:
-    """A panel, and where its data lie in a file. See `Panel` for its place.
-
-    Parameters
-    ----------
-    name : str
-    min_fs, max_fs, min_ss, max_ss, corner_x, corner_y, fs, ss, res, coffset
-        As of `Panel`.
-    clen : Quantity, optional
-    data : str, optional
-        Path of the frames in an HDF5 file.
-    dims : tuple
-        What each axis of them is: ``"%"`` counts frames, a number is a module, then ``"ss"`` and ``"fs"``.
-    masks : tuple of PixelMask
-    no_index : bool
-        The whole panel is bad.
-    mask_edge_pixels : int
-        Width of its edge that is bad.
-    adu_per_photon, adu_per_eV, max_adu : float, optional
-    other : tuple of (str, str)
-        What else the file says of it, as it stands there.
-
-    Raises
-    ------
-    ParameterError
-        If ``dims`` or the name cannot be.
-    """
-
-    name: str
-    _: KW_ONLY
-    min_fs: int
-    max_fs: int
-    min_ss: int
-    max_ss: int
-    corner_x: float
-    corner_y: float
-    fs: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    ss: tuple[float, float, float] = (0.0, 1.0, 0.0)
-    res: float
-    coffset: float = 0.0
-    clen: Quantity | None = None
-    data: str | None = None
-    dims: Dims = ("ss", "fs")
-    masks: tuple[PixelMask, ...] = ()
-    no_index: bool = False
-    mask_edge_pixels: int = 0
-    adu_per_photon: float | None = None
-    adu_per_eV: float | None = None
-    max_adu: float | None = None
-    other: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.name.startswith(_RESERVED) or not self.name or set(self.name) & set("/=; \t\n"):
-            raise ParameterError(f"a panel cannot be named {self.name!r}: it must not begin with {', '.join(_RESERVED)}, nor hold / = ;")
-        plane = tuple(dim for dim in self.dims if dim in ("ss", "fs"))
-        if plane != ("ss", "fs"):
-            raise ParameterError(f"panel {self.name!r}: dims must hold ss and behind it fs, once, got {self.dims}")
-        if len([dim for dim in self.dims if isinstance(dim, int)]) > 1:
-            raise ParameterError(f"panel {self.name!r}: dims may hold one number, that of the module, got {self.dims}")
-        self.place  # noqa: B018  # refuses what no panel can be
-
-    @property
-    def place(self) -> Panel:
-        """Where it stands; without ``clen`` where that stands in a data file."""
-        return Panel(
-            self.name,
-            min_fs=self.min_fs,
-            max_fs=self.max_fs,
-            min_ss=self.min_ss,
-            max_ss=self.max_ss,
-            corner_x=self.corner_x,
-            corner_y=self.corner_y,
-            fs=self.fs,
-            ss=self.ss,
-            res=self.res,
-            clen=None if self.clen is None else self.clen.standard,
-            coffset=self.coffset,
-            module=next((dim for dim in self.dims if isinstance(dim, int)), None),
-        )
 
 
 @dataclass(frozen=True)
@@ -317,7 +112,7 @@ class CrystFELGeometry:
         first = geometry.panels[0].clen
 
         def of_panel(panel: Panel) -> CrystFELPanel:
-            values = {name: getattr(panel, name) for name in _SHARED}
+            values = {name: getattr(panel, name) for name in SHARED}
             clen = None if panel.clen is None or first is None else Quantity("clen", first, "m")  # a file has one for all panels
             if panel.clen is not None and first is not None and panel.clen != first:
                 values["coffset"] = panel.coffset + (panel.clen - first)
@@ -504,9 +299,6 @@ class CrystFELGeometry:
             if array.shape != shape:
                 raise AxisError(f"the mask {place} has shape {array.shape}, the frames {shape}")
         return arrays
-
-
-_SHARED: Final = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "fs", "ss", "res", "coffset")
 
 
 def _between(values: npt.NDArray[Any], ends: tuple[float, float]) -> npt.NDArray[np.bool_]:

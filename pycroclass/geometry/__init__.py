@@ -7,7 +7,8 @@ from typing import Any
 
 from pycroclass.geometry.bad_pixels import CXIMask, bad_pixels
 from pycroclass.geometry.flat import FloatArray, Geometry
-from pycroclass.geometry.panels import MODULE, Panel, PanelGeometry
+from pycroclass.geometry.panel import Panel
+from pycroclass.geometry.panels import MODULE, PanelGeometry
 
 DetectorGeometry = Geometry | PanelGeometry
 """What a dataset of detector frames may have."""

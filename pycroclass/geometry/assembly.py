@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from pycroclass.errors import ParameterError
 from pycroclass.geometry.flat import FloatArray, Geometry
-from pycroclass.geometry.panels import Panel, PanelGeometry, centres
+from pycroclass.geometry.panel import Panel, centres
+from pycroclass.geometry.panels import PanelGeometry
 
 Table = npt.NDArray[np.int32]
 
