@@ -23,6 +23,7 @@ def groups(*, quick: bool) -> Iterator[Group]:
         for name in ("ResNet-18", "U-Net"):
             yield _group(name, "none", _all_ways)
             yield _group(name, "none", _in_bfloat16, ", bfloat16")
+        yield _group("ResNet-18", "none", _beside_its_limit, ", a longer run", times=4)
 
 
 def _group(name: str, storage: str, cases: Callable[[dict[str, Any]], Iterator[Case]], remark: str = "", *, times: int = 1) -> Group:
