@@ -22,6 +22,7 @@ LAYERS = [
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel"},
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
+    {"selection"},
     {"earlier", "recipe", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
@@ -61,6 +62,7 @@ RIM = {
     "training_recipe",
     "placement",
     "crystfel",
+    "selection",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)

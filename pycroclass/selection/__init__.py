@@ -1,0 +1,5 @@
+"""Which frames of a run to keep, why, and how to hand them to the next program."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .frame_selection import DECISIONS, FrameSelection
+
+__all__ = ["DECISIONS", "FrameSelection"]
