@@ -139,7 +139,8 @@ def fit(
     for step in members:
         if isinstance(step, Estimator):
             (lazy, meaning), *_ = engine.run(Pipeline(done), array, spec, execution).values()
-            data = Passes.over(lazy, meaning, step.domain, step.axes, nonfinite=nonfinite, mask=mask, execution=execution).kept()
+            data = Passes.over(lazy, meaning, step.domain, step.axes, nonfinite=nonfinite, mask=mask, execution=execution)
+            data = data if step.passes_once(data.item) else data.kept()
             fitted = step.fit(data, data.item)
             if data.n_items < data.n_total and data.n_items != n_items:
                 log.warning("%d of %d items are left out of the fit: masked, or with NaN or inf", data.n_total - data.n_items, data.n_total)

@@ -78,6 +78,10 @@ class Estimator(Composable, ABC):
         if self.axes is not None:
             set_field(self, "axes", (self.axes,) if isinstance(self.axes, str) else tuple(self.axes))
 
+    def passes_once(self, spec: Spec) -> bool:
+        """Whether one pass over items of ``spec`` is enough, so that keeping small data in memory would gain nothing."""
+        return False
+
     @abstractmethod
     def fit(self, data: Data, spec: Spec) -> Composable:
         """Learn an operator, or a pipeline of them, from items of ``spec`` (core axes only; an image always has its channel axis where the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Final
 
 import torch
@@ -13,7 +12,8 @@ from pycroclass.operator import Items
 from pycroclass.reduction import Reducible, Reduction, State
 from pycroclass.spec import Spec
 
-_PANEL: Final = 256
+_NARROWEST, _WIDEST = 16, 256
+"""Features whose products with all behind them are made at once."""
 _TILE: Final = 1 << 16
 """Numbers that stay in the cache between their conversion and their products."""
 
@@ -28,8 +28,11 @@ class Moments(Reduction):
         rows = block.flatten(1)
         n_items, n_features = rows.shape
         mean = rows.sum(0, dtype=torch.float64) / max(n_items, 1)
+        squares = self.zeros(mean)
         tiles = torch.split(rows, max(_TILE // n_features, n_features))
-        squares = reduce(torch.add, (self.squares(tile.to(torch.float64) - mean) for tile in tiles))
+        deviations = torch.empty(tiles[0].shape, dtype=torch.float64, device=rows.device)
+        for tile in tiles:
+            self.add_squares(squares, deviations[: len(tile)].copy_(tile).sub_(mean))
         return torch.tensor(float(n_items), dtype=torch.float64), mean, squares
 
     def merge(self, a: State, b: State) -> State:
@@ -38,23 +41,31 @@ class Moments(Reduction):
         n = n_a + n_b
         delta = mean_b - mean_a
         share = n_b / n.clamp(min=1)
-        return n, mean_a + delta * share, squares_a + squares_b + self.squares(delta[None]) * (n_a * share)
+        between = self.zeros(delta)
+        self.add_squares(between, delta[None])
+        return n, mean_a + delta * share, squares_a + squares_b + between * (n_a * share)
 
-    def squares(self, rows: torch.Tensor) -> torch.Tensor:
-        """The sum of squares of each feature, shape (features,)."""
-        return rows.square().sum(0)
+    def zeros(self, mean: torch.Tensor) -> torch.Tensor:
+        """No squares yet, shape (features,)."""
+        return torch.zeros_like(mean)
+
+    def add_squares(self, squares: torch.Tensor, rows: torch.Tensor) -> None:
+        """Add the sum of squares of each feature of some items."""
+        squares += rows.square().sum(0)
 
 
 class Scatter(Moments):
     """As `Moments`, with the sums of products of pairs of features, shape (features, features); only the upper triangle counts."""
 
-    def squares(self, rows: torch.Tensor) -> torch.Tensor:
+    def zeros(self, mean: torch.Tensor) -> torch.Tensor:
+        return mean.new_zeros(len(mean), len(mean))
+
+    def add_squares(self, squares: torch.Tensor, rows: torch.Tensor) -> None:
         n_features = rows.shape[1]
-        products = rows.new_zeros(n_features, n_features)
-        for start in range(0, n_features, _PANEL):  # half the work of the whole product
-            panel = rows[:, start : start + _PANEL]
-            products[start : start + _PANEL, start:] = panel.T @ rows[:, start:]
-        return products
+        width = min(max(n_features // 4, _NARROWEST), _WIDEST)
+        for start in range(0, n_features, width):  # little more than half the work of the whole product
+            stop = start + width
+            squares[start:stop, start:].addmm_(rows[:, start:stop].T, rows[:, start:])
 
 
 class _Sums(Reduction):

@@ -76,6 +76,9 @@ class PCA(ComponentAnalysis):
     >>> scores = model(dataset)  # doctest: +SKIP
     """
 
+    def passes_once(self, spec: Spec) -> bool:
+        return int(np.prod(spec.shape)) <= _WIDE
+
     def fit(self, data: Reducible, spec: Spec) -> Project:
         """The projection onto the principal components of all items."""
         check_real(spec)
@@ -83,7 +86,7 @@ class PCA(ComponentAnalysis):
         if data.n_items < 2:
             raise DataError(f"PCA needs at least two items, got {data.n_items}")
         check_n_components(self.n_components, data.n_items, n_features)
-        if n_features <= _WIDE:
+        if self.passes_once(spec):
             n, mean, scatter = data.reduce(Scatter())
             check_finite(spec, mean, scatter)
             total = float(scatter.trace() / (n - 1))

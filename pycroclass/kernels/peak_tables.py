@@ -17,9 +17,22 @@ LARGEST: Final = 1e9
 """Values beyond do not count in the statistics of a ring."""
 LEAST_SIGMA: Final = 0.01
 """Standard deviation of a background that has none."""
+MOST: Final = 64
+"""Where more than one in so many pixels may belong to a peak, rings are not looked at one by one."""
+SURE_REACH: Final = 0.7
+"""Of the distance from mean to threshold that a sample tells: no ring has less."""
 _SEED: Final = 0
 
-Fields = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], int, bool]
+Fields = tuple[
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    int,
+]
 """Those of `PeakTables`."""
 
 
@@ -47,9 +60,11 @@ class PeakTables:
     Parameters
     ----------
     members : int32 array, shape (n_members,)
-        Numbers in the flattened frame of the pixels whose values make the statistics: those of ring 0, then of ring 1, and so on.
+        Numbers in the flattened frame of the pixels that are used: those of ring 0, then of ring 1, and so on.
     start : int64 array, shape (n_rings + 1,)
         Where in ``members`` each ring begins.
+    sample, sample_start : arrays
+        The same for some pixels of each ring; empty where none were asked for.
     ring : int32 array, shape (y * x,)
         Of each pixel; ``n_rings`` for a pixel that is not to be used.
     panel : int32 array, shape (y * x,)
@@ -58,21 +73,20 @@ class PeakTables:
         Rows ``(ss_start, ss_stop, fs_start, fs_stop)``.
     width : int
         Pixels along x.
-    holds_all : bool
-        Whether ``members`` are all pixels that are to be used.
     """
 
     members: npt.NDArray[np.int32]
     start: npt.NDArray[np.int64]
+    sample: npt.NDArray[np.int32]
+    sample_start: npt.NDArray[np.int64]
     ring: npt.NDArray[np.int32]
     panel: npt.NDArray[np.int32]
     bounds: npt.NDArray[np.int32]
     width: int
-    holds_all: bool
 
     def fields(self) -> Fields:
         """All of it, in order: what a compiled function takes."""
-        return self.members, self.start, self.ring, self.panel, self.bounds, self.width, self.holds_all
+        return self.members, self.start, self.sample, self.sample_start, self.ring, self.panel, self.bounds, self.width
 
 
 def peak_tables(
@@ -88,23 +102,30 @@ def peak_tables(
     bounds : int32 array, shape (n_panels, 4)
         Pixels outside all panels are not used.
     per_ring : int, optional
-        Of a ring that has more pixels so many make the statistics: those with the smallest hash of their number.
+        Of each ring so many pixels, those with the smallest hash of their number, make a sample.
     """
     panel = np.full(radius.shape, -1, np.int32)
     for number, (top, bottom, left, right) in enumerate(bounds.tolist()):
         panel[top:bottom, left:right] = number
     pixels = np.flatnonzero(good & (panel >= 0)).astype(np.int32)
     ring_of_pixel = np.rint(radius.ravel()[pixels]).astype(np.int32)
-    counts = np.bincount(ring_of_pixel)
-    ring = np.full(radius.size, counts.size, np.int32)
+    n_rings = int(ring_of_pixel.max(initial=-1)) + 1
+    ring = np.full(radius.size, n_rings, np.int32)
     ring[pixels] = ring_of_pixel
-    if per_ring is not None and counts.max(initial=0) > per_ring:
-        by_chance = np.argsort(hash_uniform(pixels.astype(np.int64), _SEED), kind="stable")
-        order = by_chance[np.argsort(ring_of_pixel[by_chance], kind="stable")]
-        place = np.arange(pixels.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        kept = np.sort(order[place < per_ring])
-        pixels, ring_of_pixel = pixels[kept], ring_of_pixel[kept]
-    members = pixels[np.argsort(ring_of_pixel, kind="stable")]
-    start = np.concatenate([[0], np.cumsum(np.bincount(ring_of_pixel, minlength=counts.size))]).astype(np.int64)
-    holds_all = members.size == np.count_nonzero(ring < counts.size)
-    return PeakTables(members, start, ring, panel.ravel(), np.ascontiguousarray(bounds, np.int32), radius.shape[1], holds_all)
+    members, start = _by_ring(pixels, ring_of_pixel, n_rings)
+    sample, sample_start = members[:0], np.zeros(1, np.int64)
+    if per_ring is not None:
+        by_chance = members[np.argsort(hash_uniform(members.astype(np.int64), _SEED), kind="stable")]
+        by_chance, first = _by_ring(by_chance, ring[by_chance], n_rings)
+        place = np.arange(by_chance.size) - np.repeat(first[:-1], np.diff(first))
+        chosen = np.sort(by_chance[place < per_ring])
+        sample, sample_start = _by_ring(chosen, ring[chosen], n_rings)
+    return PeakTables(members, start, sample, sample_start, ring, panel.ravel(), np.ascontiguousarray(bounds, np.int32), radius.shape[1])
+
+
+def _by_ring(
+    pixels: npt.NDArray[np.int32], ring_of_pixel: npt.NDArray[np.int32], n_rings: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Pixels ring by ring, in each as they come, and where each ring begins."""
+    ends = np.cumsum(np.bincount(ring_of_pixel, minlength=n_rings))
+    return pixels[np.argsort(ring_of_pixel, kind="stable")], np.concatenate([[0], ends]).astype(np.int64)

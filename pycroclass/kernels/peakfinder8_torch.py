@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from pycroclass.kernels.peak_tables import COLUMNS, LARGEST, LEAST_SIGMA, N_ITERATIONS, PeakSearch, PeakTables
+from pycroclass.kernels.peak_tables import COLUMNS, LARGEST, LEAST_SIGMA, MOST, N_ITERATIONS, SURE_REACH, PeakSearch, PeakTables
 
 _BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))
 """Steps ``(y, x)`` to the neighbours with a lower number."""
@@ -30,6 +31,7 @@ class _Tables:
     """`PeakTables` on a device; ``rows`` are the members of each ring, filled up with the number of pixels, which stands for none."""
 
     rows: torch.Tensor
+    sample_rows: torch.Tensor
     ring: torch.Tensor
     panel: torch.Tensor
     bounds: torch.Tensor
@@ -37,12 +39,18 @@ class _Tables:
 
 @lru_cache(maxsize=8)
 def _on_device(tables: PeakTables, device: torch.device) -> _Tables:
-    counts = np.diff(tables.start)
-    rows = np.full((counts.size, int(counts.max(initial=0))), tables.ring.size, np.int64)
-    of_ring = np.repeat(np.arange(counts.size), counts)
-    rows[of_ring, np.arange(tables.members.size) - tables.start[of_ring]] = tables.members
-    arrays = (rows, tables.ring.astype(np.int64), tables.panel.astype(np.int64), tables.bounds.astype(np.int64))
+    n_pixels = tables.ring.size
+    rows, sample_rows = _rows(tables.members, tables.start, n_pixels), _rows(tables.sample, tables.sample_start, n_pixels)
+    arrays = (rows, sample_rows, tables.ring.astype(np.int64), tables.panel.astype(np.int64), tables.bounds.astype(np.int64))
     return _Tables(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def _rows(members: npt.NDArray[np.int32], start: npt.NDArray[np.int64], n_pixels: int) -> npt.NDArray[np.int64]:
+    counts = np.diff(start)
+    rows = np.full((counts.size, int(counts.max(initial=0))), n_pixels, np.int64)
+    of_ring = np.repeat(np.arange(counts.size), counts)
+    rows[of_ring, np.arange(members.size) - start[of_ring]] = members
+    return rows
 
 
 def _measure_rings(frames: torch.Tensor, there: _Tables, search: PeakSearch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +62,19 @@ def _measure_rings(frames: torch.Tensor, there: _Tables, search: PeakSearch) -> 
 
 
 def _thresholds(frame: torch.Tensor, there: _Tables, search: PeakSearch) -> tuple[torch.Tensor, torch.Tensor]:
-    values = torch.nn.functional.pad(frame, (0, 1), value=torch.nan)[there.rows]
+    upper, mean = _statistics(frame, there.rows, search)
+    if there.sample_rows.numel():
+        is_used = there.ring < len(mean)
+        are_many = ((frame > search.threshold) & (frame < torch.inf) & is_used).sum() > frame.numel() // MOST
+        sampled_upper, sampled_mean = _statistics(frame, there.sample_rows, search)
+        floor = sampled_mean + SURE_REACH * (sampled_upper - sampled_mean)
+        upper = torch.where(are_many & (sampled_upper < torch.inf), torch.maximum(upper, floor), upper)
+    return upper, mean
+
+
+def _statistics(frame: torch.Tensor, rows: torch.Tensor, search: PeakSearch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Threshold and mean of some pixels of each ring."""
+    values = torch.nn.functional.pad(frame, (0, 1), value=torch.nan)[rows]
     upper = torch.full_like(values[:, 0], LARGEST)
     lower, mean, is_empty = -upper, torch.zeros_like(upper), torch.zeros_like(upper, dtype=torch.bool)
     for _ in range(N_ITERATIONS):
