@@ -50,11 +50,11 @@ def image_axes(shape: tuple[int, ...], leading: tuple[str, ...] = ("frame",)) ->
 
 
 def scale_axis(dataset: h5py.Dataset, i: int, default: Axis) -> Axis:
-    """Axis ``i`` from the scale attached to it, or ``default`` where there is none that fits."""
+    """Axis ``i`` from the scale attached to it; ``default``, with the label of the dimension as its name, where there is none that fits."""
     dimension = dataset.dims[i]
     scales = [scale for scale in (dimension[k] for k in range(len(dimension))) if is_numeric(scale) and scale.shape == (dataset.shape[i],)]
     if not scales:
-        return default
+        return replace(default, name=safe_name(dimension.label)) if dimension.label else default
     scale = scales[0]
     name = text(scale, "name") or dimension.label or scale.name.rpartition("/")[2]
     return axis_from(name, scale, default=default)

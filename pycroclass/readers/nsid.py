@@ -21,7 +21,7 @@ from pycroclass.readers.failure import failure
 from pycroclass.readers.hdf5_axes import distinct, scale_axis
 from pycroclass.readers.hdf5_file import Stored, attributes, members, open_hdf5, plain, text, walk
 from pycroclass.readers.options import ReadOptions, provenance
-from pycroclass.sid import classes_of, geometry_of, safe_name, wrap
+from pycroclass.sid import classes_of, geometry_of, wrap
 from pycroclass.spec import Axis, Spec
 
 _LOG: Final = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _title(main: h5py.Dataset) -> str:
 
 
 def _axis(main: h5py.Dataset, i: int) -> Axis:
-    return scale_axis(main, i, Axis(safe_name(main.dims[i].label or f"axis_{i}"), main.shape[i]))
+    return scale_axis(main, i, Axis(f"axis_{i}", main.shape[i]))
 
 
 def _dictionary(home: h5py.Group, name: str, exact: str = "") -> dict[Any, Any]:

@@ -39,6 +39,14 @@ def test_axes_from_scales(tmp_path: Path) -> None:
     assert dataset.units == "counts"
 
 
+def test_axes_take_the_labels_of_their_dimensions(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", data=np.zeros((4, 9)))
+        data.dims[1].label = "feature"
+    (dataset,) = read(tmp_path / "a.h5").values()
+    assert unwrap(dataset)[1].names == ("y", "feature")
+
+
 def test_axes_from_nxdata_in_any_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         group = file.create_group("group")
