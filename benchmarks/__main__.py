@@ -10,7 +10,7 @@ import warnings
 from benchmarks import machine, report
 from benchmarks.harness import measure
 
-SUITES = ("classify", "map_reduce", "storage", "learning", "scale", "training", "overhead", "peaks")
+SUITES = ("classify", "map_reduce", "storage", "learning", "scale", "training", "overhead", "peaks", "hits")
 GPU_SUITES = ("classify_gpu",)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import dask.array as da
 import h5py
 import hdf5plugin
 import numpy as np
@@ -14,6 +15,7 @@ import sidpy
 
 import pycroclass as pc
 from benchmarks.environments import CACHE, ROOT
+from pycroclass.writers import write_cxi
 
 FRAME = 512
 STACK = (256, 128, 128, 128)
@@ -177,6 +179,23 @@ def peak_frames(size: int, n: int) -> Path:
         _save_frames(path, frames, (gap | hot).astype(np.uint8))
 
     return _once(f"peaks-{n}x{size}.npz", write)
+
+
+def run_of_frames(size: int, n: int) -> Path:
+    """A CXI file with ``n`` frames as `peak_frames` has them, int32 in bitshuffle-LZ4; a few different ones, again and again."""
+
+    def write(path: Path) -> None:
+        with np.load(str(peak_frames(size, 8))) as file:
+            different, mask = file["frames"].astype(np.int32), file["mask"]
+        frames = da.concatenate([da.from_array(different, chunks=(1, size, size))] * (n // len(different)))
+        image = sidpy.Dataset.from_array(frames, title="image", units="adu")
+        bad = sidpy.Dataset.from_array(mask, title="mask")
+        for i, name in enumerate(("frame", "y", "x")):
+            image.set_dimension(i, sidpy.Dimension(np.arange(image.shape[i]), name, dimension_type="spatial" if i else "temporal"))
+        geometry = pc.Geometry((size / 2 + 0.3, size / 2 - 1.6), pixel_size=110e-6, distance=0.1, wavelength=1.3e-10)
+        write_cxi({"image": pc.with_geometry(image, geometry), "mask": bad}, path, compression="bitshuffle-lz4")
+
+    return _once(f"run-{n}x{size}.cxi", write)
 
 
 def _add_spots(expected: np.ndarray, rng: np.random.Generator, n: int) -> None:

@@ -170,7 +170,7 @@ def _dimension(axis: Axis) -> sidpy.Dimension:
 def _axis(dimension: sidpy.Dimension) -> Axis:
     return Axis.from_values(
         dimension.name,
-        np.array(dimension.values),
+        np.asarray(dimension.values),
         kind=AxisKind(dimension.dimension_type.name.lower()),
         quantity=dimension.quantity,
         units=dimension.units,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import DetectorGeometry
 
 FloatArray = npt.NDArray[np.float64]
+_PIECE: Final = 1 << 20
 
 
 class AxisKind(StrEnum):
@@ -38,6 +39,16 @@ class Domain(StrEnum):
     SPECTRUM = "spectrum"
     IMAGE = "image"
     ITEM = "item"
+
+
+def _is_even(array: FloatArray, step: float) -> bool:
+    """Whether values are evenly spaced, to 1e-6 of a step; piece by piece, as an axis may count very many items."""
+    for start in range(0, array.size, _PIECE):
+        part = array[start : start + _PIECE]
+        line = array[0] + step * np.arange(start, start + part.size)
+        if not np.allclose(part, line, rtol=0, atol=1e-6 * abs(step)):
+            return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +102,7 @@ class Axis:
         """
         array = np.asarray(values, dtype=np.float64).ravel()
         step = (array[-1] - array[0]) / (array.size - 1) if array.size > 1 else 1.0
-        line = array[0] + step * np.arange(array.size) if array.size else array
-        if array.size and step != 0 and np.allclose(array, line, rtol=0, atol=1e-6 * abs(step)):
+        if array.size and step != 0 and _is_even(array, step):
             return cls(name, array.size, offset=float(array[0]), step=float(step), **meaning)
         return cls(name, array.size, explicit=array, **meaning)
 
@@ -101,7 +111,10 @@ class Axis:
         """Position of each index, shape (size,), in ``units``."""
         if self.explicit is not None:
             return self.explicit
-        return self.offset + self.step * np.arange(self.size, dtype=np.float64)
+        values = np.arange(self.size, dtype=np.float64)
+        values *= self.step
+        values += self.offset
+        return values
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Axis):

@@ -14,7 +14,7 @@ from pycroclass.spec import Spec
 
 _NARROWEST, _WIDEST = 16, 256
 """Features whose products with all behind them are made at once."""
-_TILE: Final = 1 << 16
+_TILE: Final = 1 << 17
 """Numbers that stay in the cache between their conversion and their products."""
 
 
