@@ -119,7 +119,7 @@ def test_hdf5_by_the_format(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_known_is_asked_for(wrong: Geometry | PanelGeometry) -> None:
-    with pytest.raises(ParameterError, match="distance|pixels"):
+    with pytest.raises(ParameterError, match=r"distance|pixels"):
         DragonflyDetector.of(wrong, SHAPE)
 
 
@@ -129,7 +129,7 @@ def test_what_is_not_known_is_asked_for(wrong: Geometry | PanelGeometry) -> None
 def test_damaged_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "detector.dat"
     path.write_text(text)
-    with pytest.raises(ReadError, match="detector.dat"):
+    with pytest.raises(ReadError, match=r"detector\.dat"):
         read_detector(path)
 
 

@@ -118,7 +118,7 @@ def _peaks(path: Path, group: h5py.Group, options: ReadOptions) -> sidpy.Dataset
     if count is None or first is None or len(first.shape) != 2 or count.shape != first.shape[:1]:
         return None
     fitting = [held if held is not None and held.shape == first.shape else None for held in lists.values()]
-    load = PeakLists(_array(count), tuple(held and _array(held) for held in fitting))
+    load = PeakLists(_array(count), tuple(None if held is None else _array(held) for held in fitting))
     axes = (Axis("peak", first.shape[1], quantity="peak"), Axis("column", len(COLUMNS), AxisKind.CHANNEL, quantity="column"))
     spec = Spec((_frames(first.shape[0]), *axes), np.dtype(np.float32), quantity="peak", title="peaks", classes=COLUMNS)
     used = [held for held in (count, *fitting) if held is not None]

@@ -44,7 +44,7 @@ SHAPE: Final = "shape"
 LISTS: Final = ("place_ones", "place_multi", "count_multi")
 
 _PHOTONS: Final = "photons"
-_DENSE: Final = {DENSE_INT: INT32, DENSE_DOUBLE: np.dtype("<f8")}
+_DENSE: Final[dict[int, np.dtype[Any]]] = {DENSE_INT: INT32, DENSE_DOUBLE: np.dtype("<f8")}
 _KEY: Final = re.compile(r"\d+x\d+(x\d+)?")
 _COPY_AGAIN: Final = "Copy it again from where it was written."
 
@@ -157,7 +157,7 @@ def read_emc(path: str | os.PathLike[str], *, shape: Sequence[int] | None = None
     from pycroclass.readers.opening import read  # which imports readers by name alone
 
     if shape is None:
-        return next(iter(read(path).values()))
+        return next(iter(read(Path(path)).values()))
     key = "x".join(str(int(n)) for n in shape)
     if not _KEY.fullmatch(key):
         raise ParameterError(f"a frame has the shape (y, x) or (module, y, x), got {tuple(shape)}")

@@ -108,8 +108,9 @@ def _of_hdf5(part: FrameSelection, geometry: str | Path | DetectorGeometry | Non
         for key, dataset in datasets.items():
             source = source_of(unwrap(dataset)[0])
             load = source.load if source else None
-            is_here = isinstance(load, Hdf5Array) and load.path == str(path.absolute())
-            if is_here and wanted is not None and file.get(load.name) == wanted:  # a dataset may have several names
+            if not isinstance(load, Hdf5Array) or load.path != str(path.absolute()):
+                continue
+            if wanted is not None and file.get(load.name) == wanted:  # a dataset may have several names
                 mask = datasets.get(key.replace(_IMAGE, _MASK)) if _IMAGE in key else None
                 return {_IMAGE: dataset} | ({} if mask is None else {_MASK: mask})
     return {_IMAGE: next(iter(read(path, key=name, geometry=geometry).values()))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -172,11 +172,11 @@ def read_header(path: Path) -> StreamHeader:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        file = open(path, "rb", buffering=1 << 20)
-    except OSError as error:
-        raise failure(path, f"cannot be read: {error.strerror}", "Check the path.") from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb", buffering=1 << 20))
+        except OSError as error:
+            raise failure(path, f"cannot be read: {error.strerror}", "Check the path.") from error
         yield file
 
 
@@ -189,7 +189,8 @@ def _first_line(path: Path, lines: Iterator[bytes]) -> None:
 def _chunk(lines: Iterator[bytes]) -> StreamChunk | None:
     """The chunk whose first line was just read; ``None`` where the file ends before it does."""
     facts: dict[str, str] = {}
-    peaks, panels, n_crystals = _NO_PEAKS, (), 0
+    peaks, n_crystals = _NO_PEAKS, 0
+    panels: tuple[str, ...] = ()
     for line in lines:
         if line[:1] in _FIRST_OF_LINE:
             if line.startswith(_REFLECTIONS[0]):

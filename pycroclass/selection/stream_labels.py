@@ -79,7 +79,7 @@ def labels_from_stream(stream: Stream, places: Places) -> npt.NDArray[np.int32]:
     labels = np.array([known.get(key, _UNKNOWN) for key in _keys(places, by_name, has_several)], np.int32)
     if (labels == _UNKNOWN).all():
         raise DataError(
-            f"none of the {len(labels)} frames is in the stream. It has frames such as {_shown(frames)}, wanted are such as {_shown(places)}."
+            f"none of the {len(labels)} frames is in the stream. It has frames like {_shown(frames)}, wanted are such as {_shown(places)}."
         )
     return labels
 

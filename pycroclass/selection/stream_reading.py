@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from pycroclass.source import Source
 from pycroclass.spec import Axis, AxisKind, Spec
 
 Table = npt.NDArray[np.float32]
+
+_FURTHER: Final = ("is_indexed", "indexed_by", "n_crystals", "n_peaks", "photon_energy_eV")
+_COLUMNS: Final = ("file", "dataset", "index", "event", "score", "decision", "reason", *_FURTHER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ def read_stream(path: str | os.PathLike[str], *, folder: str | os.PathLike[str] 
     file = Path(path)
     header = read_header(file)
     names, panels, base = EventNames.of(header.geometry), _Panels.of(header.geometry), Path(folder or file.parent)
-    found: list[_Row] = []
+    found: list[tuple[Any, ...]] = []
     tables: list[Table] = []
     for number, chunk in enumerate(stream_chunks(file)):
         try:
@@ -112,32 +115,13 @@ def read_stream(path: str | os.PathLike[str], *, folder: str | os.PathLike[str] 
     return Stream(_selection(found, header.about), _padded(tables, file), header.geometry)
 
 
-class _Row(NamedTuple):
-    """Of the selection, then of its further columns."""
-
-    file: str
-    dataset: str
-    index: int
-    event: str
-    score: float
-    decision: str
-    reason: str
-    is_indexed: bool
-    indexed_by: str
-    n_crystals: int
-    n_peaks: int
-    photon_energy_eV: float
-
-
-_OF_SELECTION: Final = _Row._fields[:7]
-
-
-def _row(chunk: StreamChunk, names: EventNames, base: Path) -> _Row:
+def _row(chunk: StreamChunk, names: EventNames, base: Path) -> tuple[Any, ...]:
+    """`_COLUMNS` of a frame."""
     dataset, index = names.place(chunk.event)
     shot = chunk.event.rpartition("//")[0]
     n_peaks, score = chunk.number("num_peaks"), chunk.number(SCORE)
     n = len(chunk.peaks) if np.isnan(n_peaks) else int(n_peaks)
-    return _Row(
+    return (
         os.path.abspath(base / chunk.file),
         dataset,
         index,
@@ -153,9 +137,9 @@ def _row(chunk: StreamChunk, names: EventNames, base: Path) -> _Row:
     )
 
 
-def _selection(rows: Sequence[_Row], about: str) -> FrameSelection:
-    columns: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
-    further = {name: np.array(columns.pop(name)) for name in _Row._fields[len(_OF_SELECTION) :]}
+def _selection(rows: Sequence[tuple[Any, ...]], about: str) -> FrameSelection:
+    columns: dict[str, Any] = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
+    further = {name: np.array(columns.pop(name)) for name in _FURTHER}
     return FrameSelection(**columns, more=further, about=decode(about) if about else {})
 
 

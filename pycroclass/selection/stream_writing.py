@@ -190,7 +190,7 @@ def _peak_lists(tables: Tables, places: PeakPlaces, start: int) -> Iterator[str]
     columns = (fs + TO_CORNER, in_file + TO_CORNER, resolution, intensity, panels)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for n in is_peak.sum(1).tolist():
-        lines = ["%7.2f %7.2f %10.2f  %10.2f   %s" % (*row[:4], names[row[4]]) for row in islice(rows, n)]
+        lines = [f"{x:7.2f} {y:7.2f} {q:10.2f}  {total:10.2f}   {names[panel]}" for x, y, q, total, panel in islice(rows, n)]
         yield "\n".join([f"num_peaks = {n}", PEAKS[0], PEAK_HEADER, *lines, PEAKS[1]]) + "\n"
 
 

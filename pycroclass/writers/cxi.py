@@ -253,7 +253,7 @@ def _columns(items: Mapping[str, Any], n_frames: int) -> dict[str, npt.NDArray[A
 
 def _detector(geometry: DetectorGeometry | None, shape: tuple[int, ...]) -> tuple[dict[str, Any], float]:
     """What is said of the detector, lengths and vectors in m, and the wavelength."""
-    if geometry is None or geometry.pixel_size is None or geometry.distance is None or geometry.wavelength is None:
+    if geometry is None or geometry.pixel_size is None or geometry.distance is None or (wavelength := geometry.wavelength) is None:
         raise AxisError(f"a CXI file needs pixel size, distance and wavelength, the geometry of image is {geometry}")
     (height, width), flat = geometry.pixel_size, isinstance(geometry, Geometry)
     if isinstance(geometry, Geometry):
@@ -264,7 +264,7 @@ def _detector(geometry: DetectorGeometry | None, shape: tuple[int, ...]) -> tupl
     panels = sorted(geometry.panels, key=lambda panel: panel.module or 0)
     if not _are_modules(panels, shape):
         text = CrystFELGeometry.of(geometry, data="/entry_1/data_1/data").to_text()
-        return {"distance": geometry.distance, "y_pixel_size": height, "x_pixel_size": width, CRYSTFEL: text}, geometry.wavelength
+        return {"distance": geometry.distance, "y_pixel_size": height, "x_pixel_size": width, CRYSTFEL: text}, wavelength
     corners, bases = zip(*(_in_metres(panel) for panel in panels), strict=True)
     is_one = len(shape) == 2
     described = {
@@ -274,7 +274,7 @@ def _detector(geometry: DetectorGeometry | None, shape: tuple[int, ...]) -> tupl
         "corner_position": corners[0] if is_one else np.stack(corners),
         "basis_vectors": bases[0] if is_one else np.stack(bases),
     }
-    return described | ({} if flat else {"module_identifier": [panel.name for panel in panels]}), geometry.wavelength
+    return described | ({} if flat else {"module_identifier": [panel.name for panel in panels]}), wavelength
 
 
 def _are_modules(panels: Sequence[Panel], shape: tuple[int, ...]) -> bool:

@@ -103,7 +103,7 @@ def _check_photons(frames: npt.NDArray[Any], start: int) -> None:
         return
     frame, pixel = (int(i) for i in np.argwhere(~is_count)[0])
     raise DataError(
-        f"frame {start + frame} has {frames[frame, pixel]} photons in pixel {pixel}, counted in C order; wanted whole numbers of at least 0. "
+        f"frame {start + frame} has {frames[frame, pixel]} photons in pixel {pixel}, in C order; wanted whole numbers of at least 0. "
         "ToPhotons makes them; MaskPixels(mask, fill=0) behind it empties bad pixels."
     )
 
