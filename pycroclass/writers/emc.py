@@ -33,7 +33,8 @@ _HDF5: Final = (".h5", ".hdf5")
 def write_emc(dataset: sidpy.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Compute frames of photons block by block and write them to a new file for Dragonfly, which appears when it is whole.
 
-    Pixels are numbered in C order over ``(y, x)`` or ``(module, y, x)``, as `DragonflyDetector` numbers them. In memory are some blocks of
+    Pixels are numbered in C order over ``(y, x)`` or ``(module, y, x)``, as `DragonflyDetector` numbers them. The frames that a selection
+    keeps are ``selected_frames(selection.kept())["image"]``; `ToPhotons` counts their photons. In memory are some blocks of
     frames, and 8 bytes for each frame; the lists of pixels wait in unnamed files in the folder of the result.
 
     Parameters

@@ -223,3 +223,26 @@ def test_results_can_be_replayed(tmp_path: Path) -> None:
     assert [report.verdict for report in pc.replay(tmp_path / "out.h5")] == [Verdict.IDENTICAL]
     with pytest.raises(PycroclassError):
         read(path, key="7")
+
+
+def test_hdf5_is_known_whatever_its_name(tmp_path: Path) -> None:
+    path = write_emc(dataset(PHOTONS), tmp_path / "a.h5").rename(tmp_path / "b.emc")
+    assert detect(path).name == "EMC HDF5"
+    np.testing.assert_array_equal(read(path)["photons"].compute(), PHOTONS)
+
+
+@pytest.mark.shared
+def test_real_frames_of_a_pnccd(shared: Path, tmp_path: Path) -> None:
+    """Overflows are refused by their place; without bad pixels what is stored are the photons that a line of numpy counts."""
+    folder, gain = shared / "diffraction" / "spi", 120.0
+    adu, bad = np.load(folder / "test_adu.npy"), np.load(folder / "mask.npy") == 0
+    photons = pc.ToPhotons(gain)(dataset(adu))
+    frame, pixel = next((i, int(np.flatnonzero(np.isinf(one))[0])) for i, one in enumerate(adu) if np.isinf(one).any())
+    with pytest.raises(DataError, match=f"frame {frame} has nan photons in pixel {pixel},"):
+        write_emc(photons, tmp_path / "a.emc")
+    bad |= np.isinf(adu).any(0)
+    path = write_emc(pc.MaskPixels(bad, fill=0)(photons), tmp_path / "a.emc")
+    with np.errstate(invalid="ignore"):
+        wanted = np.where(bad | (adu < gain / 2), 0, np.floor(adu / np.float32(gain) + 0.5))
+    np.testing.assert_array_equal(read_emc(path, shape=(260, 257)).compute(), wanted)
+    assert path.stat().st_size < 0.5 * wanted.size * 4

@@ -16,15 +16,18 @@ import sidpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pycroclass as pc
 from pycroclass.crystfel import CrystFELGeometry
 from pycroclass.errors import AxisError, DataError, ParameterError, ReadError, WriteError
 from pycroclass.geometry import Geometry, Panel, PanelGeometry
 from pycroclass.kernels.peak_tables import COLUMNS
 from pycroclass.provenance import Provenance
+from pycroclass.readers import read
 from pycroclass.selection import FrameSelection, labels_from_stream, read_stream, stream_chunks, write_stream
 from pycroclass.selection.stream_format import EventNames, as_comments, from_comments
 from pycroclass.sid import unwrap, wrap
 from pycroclass.spec import Axis, Spec
+from pycroclass.writers import write_cxi
 
 RES = {"res": 1 / 75e-6, "clen": 0.1}
 SLAB = PanelGeometry(
@@ -422,3 +425,28 @@ def test_texts_in_comments(text: str) -> None:
     lines = as_comments(text)
     assert from_comments([f"{line}\n" for line in lines]) == text
     assert all(len(line) <= 1000 for line in lines)
+
+
+@pytest.mark.shared
+def test_peaks_of_real_frames(shared: Path, tmp_path: Path) -> None:
+    """CSPAD hits: through a stream and through CXI come the same peaks, at the resolution of the geometry's own map."""
+    images = [np.load(file) for file in sorted((shared / "diffraction" / "cspad").glob("*.npz"))]
+    frames, bad = np.stack([file["image"] for file in images]), images[0]["mask"] == 0
+    known = images[0]
+    pixel = float(known["pixel_mm"]) * 1e-3
+    flat = Geometry((889.5, 889.5), (pixel, pixel), float(known["distance_mm"]) * 1e-3, float(known["wavelength_A"]) * 1e-10)
+    axes = (Axis("frame", 2, "temporal"), Axis("y", 1780, "spatial"), Axis("x", 1780, "spatial"))
+    dataset = wrap(da.from_array(frames, chunks=(1, -1, -1)), Spec(axes, frames.dtype, geometry=flat), provenance=Provenance("given", {}))
+    found = pc.PeakFinder8(150, min_snr=5, max_pixels=20, mask=bad, max_peaks=300)(dataset)
+    table = np.asarray(found["peaks"].compute())
+    assert (found["n_peaks"].compute() > 50).all()
+    geometry = PanelGeometry.of_flat(flat, (1780, 1780))
+    stream = read_stream(write_stream(selection(2), tmp_path / "a.stream", peaks=found["peaks"], geometry=geometry))
+    np.testing.assert_allclose(stream.peaks.compute()[..., :2], table[:, : stream.peaks.shape[1], :2], atol=0.0051)
+    q = geometry.q_map((1780, 1780)) * 1e-9 / (2 * np.pi)
+    for chunk, rows in zip(stream_chunks(tmp_path / "a.stream"), table):
+        fs, ss = np.rint(rows[: len(chunk.peaks), :2]).astype(int).T
+        np.testing.assert_allclose(chunk.peaks[:, 2], q[ss, fs], atol=0.02)
+    again = read(write_cxi({"image": dataset, **found}, tmp_path / "a.cxi", compression="bitshuffle-lz4"))
+    np.testing.assert_array_equal(again["peaks"].compute(), table)
+    np.testing.assert_array_equal(again["image"].compute(), frames)
