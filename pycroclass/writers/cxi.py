@@ -102,7 +102,8 @@ def write_cxi(
     -----
     Where the panels of a detector lie side by side in one array, no place in a CXI file can say where each stands. The array is written
     as it is, and a geometry file of CrystFEL beside it, as a text, which `read` follows. Peaks of modules are counted in the modules
-    one below the other, as `StackModules` puts them. CrystFEL takes lists of peaks of ``(frame, y, x)`` alone.
+    one below the other, as `StackModules` puts them. CrystFEL takes peaks by ``peak_list = /entry_1/result_1`` in its geometry file, and of
+    frames ``(frame, y, x)`` alone.
 
     Examples
     --------
@@ -240,7 +241,7 @@ def _event_ids(given: Sequence[str] | None, metadata: Mapping[str, Any], n_frame
 
 def _columns(items: Mapping[str, Any], n_frames: int) -> dict[str, npt.NDArray[Any]]:
     """What is known of the frames, as arrays."""
-    taken = {place.rpartition("/")[2] for place in PLACES.values()} | {COUNT, *PEAK_LISTS.values()}
+    taken = {"label", *OF_FRAMES, COUNT, *PEAK_LISTS.values()}
     columns = {name: np.asarray(values) for name, values in items.items()}
     for name, values in columns.items():
         if values.shape != (n_frames,) or values.dtype.kind not in "biufSU" or name in taken or not name.strip("."):

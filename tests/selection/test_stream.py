@@ -172,6 +172,15 @@ def test_without_a_geometry(tmp_path: Path) -> None:
     assert np.isnan(stream.frames.more["photon_energy_eV"]).all()
 
 
+def test_a_long_geometry_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        write_stream(selection(), tmp_path / "a.stream", geometry=SLAB)
+        assert not caplog.text
+        path = write_stream(selection(about={"note": "x" * 70_000}), tmp_path / "b.stream", geometry=SLAB)
+    assert "no more than 65534" in caplog.text
+    assert read_stream(path).frames.about == {"note": "x" * 70_000}
+
+
 def test_energies_of_each_frame(tmp_path: Path) -> None:
     energies = np.array([9000, 9001.5, np.nan, 9003, 9004])
     path = write_stream(selection(more={"photon_energy_eV": energies}), tmp_path / "a.stream", geometry=SLAB)

@@ -13,13 +13,14 @@ from pycroclass.crystfel import read_crystfel
 from pycroclass.errors import AxisError, ParameterError, WriteError
 from pycroclass.geometry import Geometry, Panel, PanelGeometry
 from pycroclass.kernels.peak_tables import COLUMNS
-from pycroclass.operators import PeakFinder8
+from pycroclass.operators import PeakCountRule, PeakFinder8
 from pycroclass.provenance import Provenance
 from pycroclass.readers import read
+from pycroclass.replay import Verdict, replay
 from pycroclass.sid import unwrap, wrap
 from pycroclass.simulate import Detector, Experiment, draw_run, simulate_run
 from pycroclass.spec import Axis, Spec
-from pycroclass.writers import write_cxi
+from pycroclass.writers import write, write_cxi
 
 RES = {"res": 1 / 1e-4, "clen": 0.1}
 RUN = draw_run(seed=8, hit_rate=0.5, experiment=Experiment(Detector(shape=(41, 53))))
@@ -309,3 +310,13 @@ def test_found_peaks_and_frames_in_one_pass(tmp_path: Path) -> None:
     assert again["n_peaks"].compute().max() > 1
     for name in ("image", "peaks", "n_peaks"):
         np.testing.assert_array_equal(again[name].compute(), {**datasets, **found}[name].compute())
+
+
+def test_results_of_stored_peaks_can_be_replayed(datasets: dict[str, sidpy.Dataset], tmp_path: Path) -> None:
+    _, found = tables([0, 3, 1, 0, 7, 2, 0, 0, 5, 7, 1], 7)
+    path = write_cxi({**datasets, **found}, tmp_path / "run.cxi")
+    (counts,) = read(f"{path}::n_peaks").values()
+    by_rule = PeakCountRule(2, 4)(counts)
+    assert by_rule["label"].compute().tolist() == [0, 2, 0, 0, 1, 2, 0, 0, 1, 1, 0]
+    write(by_rule, tmp_path / "out.h5")
+    assert [report.verdict for report in replay(tmp_path / "out.h5")] == [Verdict.IDENTICAL] * 2
