@@ -1,5 +1,6 @@
 from .frame_selection import DECISIONS, FrameSelection
 from .selected_cxi import read_selected_cxi, write_selected_cxi
+from .selected_emc import write_selected_emc
 from .selected_frames import selected_frames
 from .stream_chunks import StreamChunk, stream_chunks
 from .stream_labels import INDEXED, labels_from_stream
@@ -18,5 +19,6 @@ __all__ = [
     "selected_frames",
     "stream_chunks",
     "write_selected_cxi",
+    "write_selected_emc",
     "write_stream",
 ]

@@ -115,6 +115,11 @@ def read_stream(path: str | os.PathLike[str], *, folder: str | os.PathLike[str] 
     return Stream(_selection(found, header.about), _padded(tables, file), header.geometry)
 
 
+def read_stream_frames(path: str | os.PathLike[str]) -> FrameSelection:
+    """The frames alone of `read_stream`."""
+    return read_stream(path).frames
+
+
 def _row(chunk: StreamChunk, names: EventNames, base: Path) -> tuple[Any, ...]:
     """`_COLUMNS` of a frame."""
     dataset, index = names.place(chunk.event)
