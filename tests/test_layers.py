@@ -19,7 +19,7 @@ LAYERS = [
     {"operators", "stage"},
     {"estimators", "engine", "bundle", "transfer"},
     {"passes", "sid", "per_item", "data_record", "plugins", "placement"},
-    {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel"},
+    {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel", "dragonfly"},
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
     {"selection"},
@@ -62,6 +62,7 @@ RIM = {
     "training_recipe",
     "placement",
     "crystfel",
+    "dragonfly",
     "selection",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM

@@ -1,18 +1,22 @@
-"""CXI files (coherent X-ray imaging): ``image``, the stack of detector frames, and ``mask``, in which 0 is a good pixel.
+"""CXI files (coherent X-ray imaging): ``image``, the stack of detector frames, ``mask``, in which 0 is a good pixel, and results.
 
 All values of CXI are in SI. Further detectors are ``image_2`` and so on, further entries ``entry_2/image``. The geometry follows from
 ``corner_position`` (the outer corner of the first pixel) and ``basis_vectors`` (one row each for a step in y and in x), one for each
 module where there are several; where they are missing, from ``geometry_1/translation`` and ``geometry_1/orientation`` (two unit vectors,
 along x and along y of the data) with the size of a pixel; else from ``beam_center_x`` and ``beam_center_y``, in pixels from the outer edge
 of the first one. A single module perpendicular to the beam is flat, all else is of panels. Where none of these stands there the dataset
-has no geometry; what is known is in ``metadata["detector"]``, in SI.
+has no geometry; what is known is in ``metadata["detector"]``, in SI. Panels side by side in one array, which CXI cannot describe, stand
+in ``crystfel_geometry`` as the text of a geometry file, where pycroclass wrote the file.
+
+Of the results in ``entry_1/result_1``, ``label``, ``n_peaks``, ``peaks`` and ``hit_probability`` are datasets; other values, one for each
+frame, are columns of ``image``.
 
 Reference: F. R. N. C. Maia, The Coherent X-ray Imaging Data Bank, Nature Methods 9, 854 (2012).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,8 +26,10 @@ import h5py
 import numpy as np
 import sidpy
 
+from pycroclass.crystfel.parsing import parse
 from pycroclass.geometry import FloatArray, Panel, PanelGeometry
 from pycroclass.readers import hdf5
+from pycroclass.readers.cxi_results import facts, open_results
 from pycroclass.readers.detector import Detector, Recording, beam_edge, energy, length, pixel_size
 from pycroclass.readers.hdf5_file import Stored, open_hdf5, plain, small_values, stored, text
 from pycroclass.readers.options import ReadOptions
@@ -32,11 +38,13 @@ from pycroclass.spec import Axis
 
 _NAMES: Final = {"experiment_identifier": "frame", "module_identifier": "module"}
 _LABEL: Final = "entry_1/result_1/label"
+CRYSTFEL: Final = "crystfel_geometry"
+"""Beside the data of a detector: the text of a geometry file."""
 _LEADING: Final[dict[int, tuple[str, ...]]] = {3: ("frame",), 4: ("frame", "module")}
 
 
 def open_file(path: Path, options: ReadOptions) -> dict[str, sidpy.Dataset]:
-    """Frames and mask of each detector; ``label`` where the frames were labelled.
+    """Frames and mask of each detector; of the results what there is of ``label``, ``n_peaks``, ``peaks`` and ``hit_probability``.
 
     Raises
     ------
@@ -50,10 +58,11 @@ def open_file(path: Path, options: ReadOptions) -> dict[str, sidpy.Dataset]:
                 if (frames := _find(path, file[name], n, "data")) is None:
                     break
                 found |= _open_detector(path, file[name], n, frames, options)
+        results = open_results(path, file, options)
         is_labelled = _LABEL in file
     if is_labelled:
         found["label"] = hdf5.open_file(path, replace(options, key=_LABEL))[_LABEL]
-    return found
+    return found | results
 
 
 def _open_detector(path: Path, entry: h5py.Group, n: int, frames: Stored, options: ReadOptions) -> dict[str, sidpy.Dataset]:
@@ -62,7 +71,7 @@ def _open_detector(path: Path, entry: h5py.Group, n: int, frames: Stored, option
     image, mask = f"{prefix}image{suffix}", f"{prefix}mask{suffix}"
     leading = _leading(entry, n, frames)
     detector = _detector(entry, n, frames.shape[-2:], n_modules=frames.shape[leading.index("module")] if "module" in leading else 0)
-    recording = Recording(path, options, detector, _per_frame(entry, n), small_values(entry))
+    recording = Recording(path, options, detector, _per_frame(entry, n, frames.shape[0]), small_values(entry))
     axes = detector.axes(frames.shape, leading)
     found = {image: recording.dataset(image, "intensity", axes, frames)}
     if (stored_mask := _find(path, entry, n, "mask")) is not None:
@@ -106,13 +115,28 @@ def _detector(entry: h5py.Group, n: int, shape: tuple[int, ...], *, n_modules: i
     is_placed = corners.shape == (max(1, n_modules), 3) and bases.shape == (len(corners), 2, 3)
     is_flat = is_placed and not n_modules and _is_flat(bases[0], size)
     is_placed = is_placed and all(np.cross(*basis).any() for basis in bases)
+    names = _module_names(group, len(corners))
+    panels = _panels(corners, bases, names, shape, size, distance, is_modular=n_modules > 0) if is_placed and not is_flat else None
     return Detector(
-        beam_edge=None if n_modules or (is_placed and not is_flat) else _beam(corners, bases) or beam_edge(group, size, "pixel"),
+        beam_edge=None if n_modules or panels is not None else _beam(corners, bases) or beam_edge(group, size, "pixel"),
         pixel_size=size,
         distance=distance,
         photon_energy=energy(source.get("energy"), "J") if isinstance(source, h5py.Group) else None,
-        panels=_panels(corners, bases, shape, size, distance, is_modular=n_modules > 0) if is_placed and not is_flat else None,
+        panels=_described(group) or panels,
     )
+
+
+def _described(group: Mapping[str, Any]) -> PanelGeometry | None:
+    """The panels of a geometry file that stands beside the data."""
+    item = group.get(CRYSTFEL)
+    return parse(str(plain(item[()])), f"{item.file.filename}::{item.name}").detector() if isinstance(item, h5py.Dataset) else None
+
+
+def _module_names(group: Mapping[str, Any], n: int) -> list[str]:
+    """What the file calls the modules; else their numbers."""
+    item = group.get("module_identifier")
+    names = plain(item[()]) if isinstance(item, h5py.Dataset) and item.shape == (n,) and item.dtype.kind in "SO" else []
+    return names if len(set(names)) == n else [f"m{i}" for i in range(n)]
 
 
 def _corners(group: Mapping[str, Any]) -> FloatArray:
@@ -162,6 +186,7 @@ def _beam(corners: FloatArray, bases: FloatArray) -> tuple[float, float] | None:
 def _panels(
     corners: FloatArray,
     bases: FloatArray,
+    names: Sequence[str],
     shape: tuple[int, ...],
     size: tuple[float, float] | None,
     distance: float | None,
@@ -176,7 +201,7 @@ def _panels(
     return PanelGeometry(
         tuple(
             Panel(
-                f"m{i}",
+                names[i],
                 min_fs=0,
                 max_fs=shape[1] - 1,
                 min_ss=0,
@@ -195,9 +220,9 @@ def _panels(
     )
 
 
-def _per_frame(entry: h5py.Group, n: int) -> dict[str, Any]:
-    """Names of the events, and photon energies in J where each has its own."""
-    found: dict[str, Any] = {}
+def _per_frame(entry: h5py.Group, n: int, n_frames: int) -> dict[str, Any]:
+    """Names of the events, photon energies in J where each has its own, and what else is known of each frame."""
+    found = facts(entry, n_frames)
     for group in (*_groups(entry, n), entry):
         if isinstance(names := group.get("experiment_identifier"), h5py.Dataset) and names.shape:
             found["event_ids"] = plain(names[()])

@@ -73,6 +73,8 @@ def _hdf5_layout(path: Path) -> str:
                 return "CXI"
             if "Version" in file and isinstance(file.get("Data"), h5py.Group):
                 return "Velox EMD"
+            if "num_pix" in file and "place_ones" in file:
+                return "EMC HDF5"
             layout = file.visititems(_main_dataset)
             if layout is None and any(_is_entry(file.get(name)) for name in list(file)):
                 return "NeXus"

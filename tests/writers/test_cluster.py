@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import dask.array as da
 import h5py
 import numpy as np
@@ -16,7 +17,10 @@ from dask._task_spec import DataNode
 from distributed import Client, LocalCluster
 
 from pycroclass.cluster import describe
-from pycroclass.writers import write
+from pycroclass.operators import Clip, PeakFinder8, ToPhotons
+from pycroclass.readers import read
+from pycroclass.simulate import Detector, Experiment, draw_run, simulate_run
+from pycroclass.writers import write, write_cxi, write_emc
 from pycroclass.writers.cluster_pass import ClusterPass
 from pycroclass.writers.work import Block, Group, Work
 
@@ -122,3 +126,16 @@ def test_all_workers_are_counted() -> None:
     with LocalCluster(n_workers=7, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster, Client(cluster) as client:
         client.wait_for_workers(7)
         assert "7 workers, 7 threads" in describe(client)
+
+
+def test_frames_and_photons_as_from_threads(client: Client, tmp_path: Path) -> None:
+    """Peaks, packed frames and photons: the same bytes and values as without a cluster."""
+    datasets = simulate_run(draw_run(seed=3, hit_rate=0.9, experiment=Experiment(Detector(shape=(90, 80)))), 9)
+    datasets |= PeakFinder8(threshold=40, mask=datasets["mask"], max_peaks=30)(datasets["image"])
+    photons = ToPhotons(30)(Clip(0, 1e5)(datasets["image"]))
+    packed = write_cxi(datasets, tmp_path / "a.cxi", compression="bitshuffle-lz4")
+    written = write_emc(photons, tmp_path / "a.emc").read_bytes()
+    with dask.config.set(scheduler="threads"):
+        for name, found in read(packed).items():
+            np.testing.assert_array_equal(found.compute(), datasets[name].compute())
+        assert write_emc(photons, tmp_path / "b.emc").read_bytes() == written
