@@ -107,14 +107,15 @@ class FrameSelection:
 
     def _check(self) -> None:
         for name, values in {**{name: getattr(self, name) for name in _TYPES}, **self.more}.items():
-            if values.shape[:1] != (len(self.index),):
+            if values.shape != (len(self.index),):
                 raise DataError(f"{name} has the shape {values.shape}, wanted ({len(self.index)},): one value for each frame")
         if unknown := set(self.decision.tolist()) - set(DECISIONS):
             raise DataError(f"wanted decisions among {', '.join(DECISIONS)}, got {', '.join(sorted(unknown))}")
-        places = list(zip(self.file.tolist(), self.dataset.tolist(), self.index.tolist(), strict=True))
-        if len(set(places)) < len(places):
-            twice = next(place for i, place in enumerate(places) if place in set(places[:i]))
-            raise DataError("frame {2} of {1!r} in {0} stands there twice".format(*twice))
+        seen: set[tuple[str, str, int]] = set()
+        for place in zip(self.file.tolist(), self.dataset.tolist(), self.index.tolist(), strict=True):
+            if place in seen:
+                raise DataError("frame {2} of {1!r} in {0} stands there twice".format(*place))
+            seen.add(place)
 
 
 def _frozen(values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
