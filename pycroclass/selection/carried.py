@@ -85,7 +85,7 @@ def carry(parts: Sequence[Part], target: h5py.File, folder: Path) -> None:
                 )
             if part.index[-1] >= one.shape[0]:
                 raise WriteError(f"{part.file} holds {one.shape[0]} frames, and frame {part.index[-1]} was chosen. It was changed since.")
-        _Carried(parts, sources, [len(one) for one in frames], target, folder).group(sources[0], target, "")
+        _Carried(parts, sources, frames, target, folder).group(sources[0], target, "")
 
 
 def _frames(source: h5py.File, part: Part) -> h5py.Dataset:
@@ -102,9 +102,9 @@ class _Carried:
     """Walks through the first source, and looks into the others for the same."""
 
     def __init__(
-        self, parts: Sequence[Part], sources: Sequence[h5py.File], n_frames: Sequence[int], target: h5py.File, folder: Path
+        self, parts: Sequence[Part], sources: Sequence[h5py.File], frames: Sequence[h5py.Dataset], target: h5py.File, folder: Path
     ) -> None:
-        self.parts, self.sources, self.n_frames, self.target, self.folder = parts, sources, n_frames, target, folder
+        self.parts, self.sources, self.frames, self.target, self.folder = parts, sources, frames, target, folder
         self.n_kept = sum(len(part.index) for part in parts)
         self.done: dict[Any, str] = {}
 
@@ -155,13 +155,16 @@ class _Carried:
         """Whether there is one row for each frame, alike in all sources."""
         if name in _NEVER_ROWS or (name in ("mask", "pixel_mask") and datasets[0].ndim < 3):
             return False
+        if any(one.shape == () for one in datasets):
+            return False
         alike = {(one.shape[1:], one.dtype) for one in datasets}
-        return len(alike) == 1 and all(one.shape[:1] == (n,) for one, n in zip(datasets, self.n_frames, strict=True))
+        return len(alike) == 1 and all(len(one) == len(frames) for one, frames in zip(datasets, self.frames, strict=True))
 
     def _rows(self, datasets: Sequence[h5py.Dataset], target: h5py.Group, name: str, place: str) -> None:
         first = datasets[0]
         shape = (self.n_kept, *first.shape[1:])
-        if first.dtype.kind in "biufc" and first.ndim > 1 and math.prod(first.shape[1:]) * first.dtype.itemsize >= _VIEW_BYTES:
+        is_large = first.dtype.kind in "biufc" and math.prod(first.shape[1:]) * first.dtype.itemsize >= _VIEW_BYTES
+        if is_large or first == self.frames[0]:
             made = target.create_virtual_dataset(name, self._layout(datasets, shape, place), fillvalue=missing_value(first.dtype))
         else:
             made = target.create_dataset(name, shape, first.dtype)
