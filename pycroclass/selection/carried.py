@@ -36,6 +36,10 @@ _NEVER_ROWS: Final = ("corner_position", "basis_vectors", "module_identifier", "
 _VIEW_BYTES: Final = 16 << 10
 """From so many bytes on a row is not copied."""
 _PIECE_BYTES: Final = 64 << 20
+_MOST_RUNS: Final = 512
+"""In one view: what HDF5 does with them grows with the square of their number."""
+
+Runs = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +180,16 @@ class _Carried:
         _copy_attributes(first, made)
 
     def _layout(self, datasets: Sequence[h5py.Dataset], shape: tuple[int, ...], place: str) -> h5py.VirtualLayout:
-        """One view for each source: HDF5 goes through all of them for whatever it reads."""
+        """Few views for each source: HDF5 goes through all of them for whatever it reads, and through all runs of one to read it."""
         layout = h5py.VirtualLayout(shape, datasets[0].dtype)
         start = 0
-        for dataset, part in zip(datasets, self.parts, strict=True):
-            n = len(part.index)
+        pieces = ((dataset, part.file, runs) for dataset, part in zip(datasets, self.parts, strict=True) for runs in _in_pieces(part.index))
+        for dataset, source, runs in pieces:
+            n = sum(count for _, count in runs)
             whole, chosen = (h5py.h5s.create_simple(some) for some in (shape, dataset.shape))
             whole.select_hyperslab((start, *[0] * (len(shape) - 1)), (n, *shape[1:]))
-            _select_rows(chosen, part.index, dataset.shape)
-            file = os.path.relpath(part.file, self.folder)
+            _select_rows(chosen, runs, dataset.shape)
+            file = os.path.relpath(source, self.folder)
             layout.dcpl.set_virtual(whole, os.fsencode(escaped(file)), escaped(place).encode(), chosen)
             start += n
         return layout
@@ -201,21 +206,17 @@ def missing_value(dtype: npt.DTypeLike) -> Any:
     return np.array(bounds.min if bounds.min < 0 else bounds.max, kind)
 
 
-def _select_rows(space: h5py.h5s.SpaceID, index: Integers, shape: tuple[int, ...]) -> None:
-    """Rows in ascending order, a hyperslab for each run of evenly spaced ones."""
+def _select_rows(space: h5py.h5s.SpaceID, runs: Runs, shape: tuple[int, ...]) -> None:
     space.select_none()
-    rest = shape[1:]
-    for start, step, count in _runs(index):
-        space.select_hyperslab(
-            (start, *[0] * len(rest)), (count, *[1] * len(rest)), (step, *[1] * len(rest)), (1, *rest), op=h5py.h5s.SELECT_OR
-        )
+    for start, count in runs:
+        space.select_hyperslab((start, *[0] * (len(shape) - 1)), (count, *shape[1:]), op=h5py.h5s.SELECT_OR)
 
 
-def _runs(index: Integers) -> Iterator[tuple[int, int, int]]:
-    """Start, step and count of runs that hold all numbers."""
-    breaks = np.flatnonzero(np.diff(index) != 1) + 1
-    for run in np.split(index, breaks):
-        yield int(run[0]), 1, len(run)
+def _in_pieces(index: Integers) -> Iterator[Runs]:
+    """First row and number of rows of runs of neighbours, not too many at a time."""
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(index) != 1) + 1, [len(index)]])
+    runs = list(zip(index[starts[:-1]].tolist(), np.diff(starts).tolist(), strict=True))
+    yield from (runs[i : i + _MOST_RUNS] for i in range(0, len(runs), _MOST_RUNS))
 
 
 def _taken(dataset: h5py.Dataset, index: Integers) -> Iterator[npt.NDArray[Any]]:

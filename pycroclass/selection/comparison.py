@@ -179,7 +179,7 @@ def compare(*selections: FrameSelection, names: Sequence[str] | None = None, by_
     >>> mine = FrameSelection(**frames, decision=["miss", "hit", "hit"], reason=["", "hit", "hit"])
     >>> yours = FrameSelection(**frames, decision=["miss", "hit", "miss"], reason=["", "hit", ""])
     >>> found = compare(mine, yours, names=("mine", "yours"))
-    >>> found.n_kept, found.jaccard().loc["mine", "yours"]
+    >>> found.n_kept, float(found.jaccard().loc["mine", "yours"])
     ((2, 1), 0.5)
     """
     names = [f"{i}" for i in range(1, len(selections) + 1)] if names is None else list(map(str, names))

@@ -43,11 +43,7 @@ def decisions(selection: FrameSelection) -> dict[str, sidpy.Dataset]:
         If a file of the frames is missing.
     """
     frame = Axis("frame", len(selection), AxisKind.TEMPORAL, "frame")
-    files = dict.fromkeys(selection.file.tolist())
-    try:
-        stamps = tuple(FileStamp.of(file) for file in files)
-    except OSError as error:
-        raise ReadError(f"{error.filename} is missing, and holds frames of the selection. Put it back, or write a table.") from error
+    sources = tuple(_source(*place) for place in dict.fromkeys(zip(selection.file.tolist(), selection.dataset.tolist(), strict=True)))
     items = {name: getattr(selection, name).tolist() for name in _COLUMNS} | {
         name: values.tolist() for name, values in selection.more.items()
     }
@@ -64,11 +60,21 @@ def decisions(selection: FrameSelection) -> dict[str, sidpy.Dataset]:
         name: wrap(
             da.from_array(np.array(array), chunks=-1),
             spec,
-            provenance=Provenance("select", {"about": dict(selection.about), "output": name}, files=stamps),
+            provenance=Provenance("select", {"about": dict(selection.about), "output": name}, sources),
             metadata=metadata,
         )
         for name, (array, spec) in values.items()
     }
+
+
+def _source(file: str, dataset: str) -> Provenance:
+    """How the frames of a file are read."""
+    key = dataset.strip("/")
+    try:
+        stamp = FileStamp.of(file)
+    except OSError as error:
+        raise ReadError(f"{file} is missing, and holds frames of the selection. Put it back, or write a table.") from error
+    return Provenance("read", {"path": file, "key": key or "image", "options": {"key": key} if key else {}}, files=(stamp,))
 
 
 def write_decisions(selection: FrameSelection, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -70,15 +70,15 @@ class VetoPolicy:
 
     Examples
     --------
-    >>> policy = VetoPolicy(Target("sensitivity", 0.9), sure=Target("specificity", 0.95), keep_misses=0.05)
-    >>> p = np.linspace(0, 1, 400)
-    >>> known = Predictions(np.stack([1 - p, p], 1), p > 0.5, ("miss", "hit"))
-    >>> veto = policy.fit(known)
-    >>> round(veto.keep_from, 3), round(veto.sure_from, 3)
-    (0.529, 0.529)
-    >>> print(veto.expected(10000, hit_rate=0.2))
-    of 10000 frames, 20.0% of them hits, about 2304 are kept; 5.67% of the hits are lost on average (113.4), with confidence 0.95 no more
-    than 8.66% (173.3)
+    >>> policy = VetoPolicy(Target("sensitivity", 0.9), keep_misses=0.05)
+    >>> is_hit = np.arange(1000) % 5 == 0
+    >>> n_peaks = np.random.default_rng(0).poisson(np.where(is_hit, 30, 8))
+    >>> veto = policy.fit_scores(n_peaks, is_hit)
+    >>> print(veto)
+    frames with at least 21 peaks are kept: sensitivity at least 0.9 with confidence 0.95, from 200 hits among 1000 frames
+    >>> print(veto.expected(10000, hit_rate=0.1))
+    of 10000 frames, 10.0% of them hits, about 1407 are kept; 6.14% of the hits are lost on average (61.4), with confidence 0.95 no more
+    than 9.06% (90.6)
     """
 
     target: Target = field(default_factory=lambda: Target("sensitivity", 0.98))
@@ -364,7 +364,8 @@ class Veto:
         if self.kind == "label":
             return f"frames called {self.positive!r} or uncertain are kept: {self.origin}"
         between = "" if self.sure_from == self.keep_from else f", are sure from {self.sure_from:.4g} on"
-        return f"frames with {_NOUNS[self.kind]} of at least {self.keep_from:.4g} are kept{between}: {self.origin}"
+        least = f"{self.keep_from:.4g} peaks" if self.kind == "peaks" else f"a probability of {self.keep_from:.4g}"
+        return f"frames with at least {least} are kept{between}: {self.origin}"
 
     def _scores(self, part: Any) -> Scores:
         if isinstance(part, Scores):
