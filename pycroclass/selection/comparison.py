@@ -122,10 +122,10 @@ class Comparison:
         bars.set(ylabel="frames", xticks=(), xlim=(-0.6, n_bars - 0.4))
         bars.margins(y=0.14)
         rows = range(k - 1, -1, -1)
+        sizes.invert_xaxis()
         sizes.bar_label(sizes.barh(rows, self.n_kept, height=0.55, color="tab:blue"), fontsize=7, padding=2)
         sizes.set(xlabel="kept", yticks=(), ylim=(-0.6, k - 0.4))
-        sizes.margins(x=0.3)
-        sizes.invert_xaxis()
+        sizes.margins(x=0.35)
         for row in rows:
             dots.axhspan(row - 0.4, row + 0.4, color="0.95" if row % 2 else "1.0", lw=0)
             dots.scatter(range(n_bars), [row] * n_bars, s=26, color="0.85", zorder=2)

@@ -115,10 +115,11 @@ def read_table(path: str | os.PathLike[str]) -> FrameSelection:
 
 def _completed(table: pd.DataFrame, folder: Path) -> dict[str, Any]:
     n = len(table)
+    whole = {file: os.path.normpath(folder / file) for file in set(table["file"])}  # few files have many frames
     decisions = table["decision"] if "decision" in table else ["hit"] * n
     reasons = table["reason"] if "reason" in table else [LISTED if one != "miss" else "" for one in decisions]
     return {
-        "file": [os.path.normpath(folder / file) for file in table["file"]],
+        "file": [whole[file] for file in table["file"]],
         "dataset": list(table["dataset"]) if "dataset" in table else [""] * n,
         "index": table["index"].to_numpy(np.int64),
         "event": [str(event) for event in table["event"]] if "event" in table else [""] * n,

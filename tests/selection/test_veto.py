@@ -282,3 +282,34 @@ def test_a_selection_refuses_what_makes_no_sense() -> None:
         chosen("/data/run.cxi", [0], ["hit"], more={"colour": np.zeros((1, 3))})
     assert isinstance(chosen("/data/run.cxi", [], []).table().shape, tuple)
     assert len(FrameSelection([], [], [], [], [], [], []).kept()) == 0
+
+
+def counts_and_experts(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Number of spots and the expert's word for each frame; frames without spots are not in the file of counts."""
+    expert = [line.split()[2] for line in (folder / "expert_annotation.txt").read_text().splitlines()]
+    counts = np.zeros(len(expert))
+    for line in (folder / "dials_annotation.txt").read_text().splitlines():
+        number, n, _ = line.split()
+        counts[int(number) - 1] = int(n)
+    return counts, np.array(expert)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("experiment", ["LN83", "LN84", "LO19"])
+def test_real_spots_of_half_a_run_and_the_expert_on_the_other(shared: Path, experiment: str) -> None:
+    """Over 100 halves: the loss stays below what was promised in 95 %, and misses are really thrown away."""
+    counts, expert = counts_and_experts(shared / "diffraction" / "labels" / experiment)
+    counts, is_hit = counts[expert != "MAYBE"], (expert == "HIT")[expert != "MAYBE"]
+    is_within, thrown, error = [], [], []
+    for seed in range(100):
+        half = np.random.default_rng(seed).permutation(len(counts)) % 2 == 0
+        veto = VetoPolicy(Target("sensitivity", 0.95)).fit_scores(counts[half], is_hit[half])
+        found = veto.select(counts[~half], some_places(int((~half).sum())))
+        truth, is_lost = is_hit[~half], ~found.is_kept
+        told = veto.expected(len(found), hit_rate=float(truth.mean()))
+        is_within.append(is_lost[truth].mean() <= 0.05)
+        thrown.append(is_lost[~truth].mean())
+        error.append(len(found.kept()) / told.n_kept - 1)
+    assert np.mean(is_within) >= 0.9  # the other half is a sample too, of some hundred hits
+    assert np.mean(thrown) > 0.9
+    assert abs(np.mean(error)) < 0.02
