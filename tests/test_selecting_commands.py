@@ -156,6 +156,26 @@ def write_probability(folder: Path, target: Path, p: np.ndarray) -> Path:
     return pc.write({"probability": dataset}, target / "probability.h5")
 
 
+def test_what_pycroclass_run_wrote(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A recipe that learns its bound from the run, over both runs, into a folder."""
+    (tmp_path / "count.yaml").write_text("dataset: image\npipeline:\n  - PeakFinder8: {threshold: 60, min_snr: 6}\n  - PeakCount\n")
+    assert call("run", tmp_path / "count.yaml", "run_1.cxi", "run_2.cxi", "-o", tmp_path / "sorted")[0] == 0
+    results = [tmp_path / "sorted" / f"run_{k}.h5" for k in (1, 2)]
+    code, out, err = call("select", *results, "-o", tmp_path / "kept.csv", "-o", tmp_path / "kept.h5", "--keep-misses", 0.1)
+    assert (code, err) == (0, "")
+    found = read_table(tmp_path / "kept.csv")
+    for k, name in enumerate(("run_1", "run_2")):
+        label = next(dataset for key, dataset in pc.read(results[k]).items() if key.endswith("/label"))
+        part = found.take(slice(k * N, (k + 1) * N))
+        assert (part.decision == "hit").tolist() == (np.asarray(label) == 1).tolist()
+        assert {Path(file).name for file in part.file} == {f"{name}.cxi"}
+    assert (found.reason == "sampled miss").any()
+    assert "sampled" in out
+    kept = pc.read(tmp_path / "kept.h5")["image"]
+    assert kept.shape[0] == found.is_kept.sum()
+    assert kept.metadata["geometry"]["beam_centre"] == pytest.approx([31.5, 31.5])
+
+
 def test_compare(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for threshold in (3, 12):
         name = tmp_path / f"from_{threshold}"

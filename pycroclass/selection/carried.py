@@ -159,7 +159,7 @@ class _Carried:
         """Whether there is one row for each frame, alike in all sources."""
         if name in _NEVER_ROWS or (name in ("mask", "pixel_mask") and datasets[0].ndim < 3):
             return False
-        if any(one.shape == () for one in datasets):
+        if any(one.shape in ((), self.frames[0].shape[1:]) for one in datasets):  # one value, or one for each pixel
             return False
         alike = {(one.shape[1:], one.dtype) for one in datasets}
         return len(alike) == 1 and all(len(one) == len(frames) for one, frames in zip(datasets, self.frames, strict=True))

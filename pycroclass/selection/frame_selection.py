@@ -94,8 +94,8 @@ class FrameSelection:
         """The frames that are kept."""
         return self.take(self.is_kept)
 
-    def take(self, frames: Integers | Booleans) -> FrameSelection:
-        """Some of the frames, by number or by a mask."""
+    def take(self, frames: Integers | Booleans | slice) -> FrameSelection:
+        """Some of the frames, by number, by a mask or by a slice."""
         columns = {name: getattr(self, name)[frames] for name in _TYPES}
         return FrameSelection(**columns, more={name: values[frames] for name, values in self.more.items()}, about=self.about)
 

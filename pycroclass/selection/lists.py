@@ -18,17 +18,20 @@ from typing import Any, Final
 import h5py
 
 from pycroclass.errors import ParameterError, ReadError, WriteError
-from pycroclass.files import write_whole
 from pycroclass.readers import read
-from pycroclass.selection.frame_places import Places, places
+from pycroclass.selection.frame_places import places
 from pycroclass.selection.frame_selection import DECISIONS, FrameSelection
-from pycroclass.writers.atomic import refuse_taken
+from pycroclass.writers.atomic import whole_or_nothing
 
 LISTED: Final = "listed"
 """Reason for a frame that a list names: nothing more is known of it."""
 ONLY_KEPT: Final = "only_kept"
 """In ``about``: whether it is known of the kept frames alone that they were looked at."""
 _ABOUT: Final = ".json"
+_PLACE: Final = ("file", "dataset", "index", "event")
+
+Row = tuple[str, str, int, str]
+"""A place."""
 
 
 def write_lst(
@@ -81,16 +84,15 @@ def write_lst(
         raise ParameterError(f"decision must be one of {', '.join(DECISIONS)}, got {decision!r}")
     target = Path(path)
     beside = target.with_name(target.name + _ABOUT)
-    for file in (target, beside):
-        refuse_taken(file, overwrite=overwrite)
     chosen = selection.kept() if decision is None else selection.take(selection.decision == decision)
     folder = target.absolute().parent if relative else None
     lines = [
         _line(*place, folder, data) for place in zip(chosen.file.tolist(), chosen.dataset.tolist(), chosen.index.tolist(), strict=True)
     ]
     record = {"list": target.name, "frames": decision or "kept", "about": dict(selection.about)}
-    write_whole(beside, json.dumps(record, indent=1, allow_nan=False).encode())
-    write_whole(target, os.fsencode("".join(f"{line}\n" for line in lines)))
+    with whole_or_nothing(target, overwrite=overwrite) as listed, whole_or_nothing(beside, overwrite=overwrite) as about:
+        listed.write(os.fsencode("".join(f"{line}\n" for line in lines)))
+        about.write(json.dumps(record, indent=1, allow_nan=False).encode())
     return target
 
 
@@ -132,11 +134,12 @@ def read_lst(path: str | os.PathLike[str], *, data: str | None = None, decision:
         text = os.fsdecode(source.read_bytes())
     except OSError as error:
         raise ReadError(f"cannot read the list {source}: {error.strerror}") from error
-    parts = [_read_line(source, number, line, data) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    found = Places.joined(parts) if parts else Places([], [], [], [])  # type: ignore[arg-type]  # made arrays
-    n = len(found)
-    about = {ONLY_KEPT: True, **_about(source)}
-    return FrameSelection(**found.columns(), score=[float("nan")] * n, decision=[decision] * n, reason=[LISTED] * n, about=about)  # type: ignore[arg-type]  # made arrays
+    lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    rows = [row for number, line in lines for row in _read_line(source, number, line, data)]
+    n = len(rows)
+    columns: dict[str, Any] = dict(zip(_PLACE, zip(*rows, strict=True) if rows else ([], [], [], []), strict=True))
+    columns |= {"score": [float("nan")] * n, "decision": [decision] * n, "reason": [LISTED] * n}
+    return FrameSelection(**columns, about={ONLY_KEPT: True, **_about(source)})
 
 
 def _line(file: str, dataset: str, index: int, folder: Path | None, data: str | None) -> str:
@@ -165,7 +168,7 @@ def _pattern(data: str) -> str:
     return "([^/]+)".join(re.escape(part) for part in data.strip("/").split("%"))
 
 
-def _read_line(source: Path, number: int, line: str, data: str | None) -> Places:
+def _read_line(source: Path, number: int, line: str, data: str | None) -> list[Row]:
     name, _, event = line.strip().rpartition(" ")
     if "//" not in event or not name:
         name, event = line.strip(), ""
@@ -183,7 +186,7 @@ def _read_line(source: Path, number: int, line: str, data: str | None) -> Places
             else "say what it stands for, as the geometry file does: data='/…/%/…'"
         )
         raise ReadError(f"{source}, line {number}: {middle!r} stands for a part of the HDF5 path; {wanted}")
-    return Places([file], [dataset], [int(index)], [""])  # type: ignore[arg-type]  # made arrays
+    return [(file, dataset, int(index), "")]
 
 
 def _dataset(middle: str, data: str | None) -> str | None:
@@ -196,12 +199,13 @@ def _dataset(middle: str, data: str | None) -> str | None:
     return "/" + re.sub("%", lambda _: next(parts), data).strip("/")
 
 
-def _all_of(file: str, data: str | None) -> Places:
+def _all_of(file: str, data: str | None) -> list[Row]:
     """All frames of an HDF5 file; the one frame of any other."""
     if not (Path(file).is_file() and h5py.is_hdf5(file)):
-        return Places([file], [""], [0], [""])  # type: ignore[arg-type]  # made arrays
+        return [(file, "", 0, "")]
     found = read(file, key=data)
-    return places(found["image"] if "image" in found else next(iter(found.values())))
+    there = places(found["image"] if "image" in found else next(iter(found.values())))
+    return list(zip(*(values.tolist() for values in there.columns().values()), strict=True))
 
 
 def _about(source: Path) -> dict[str, Any]:

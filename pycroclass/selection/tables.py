@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pycroclass.errors import ParameterError, ReadError
-from pycroclass.files import write_whole
 from pycroclass.selection.frame_selection import FrameSelection
 from pycroclass.selection.lists import LISTED, ONLY_KEPT
-from pycroclass.writers.atomic import refuse_taken
+from pycroclass.writers.atomic import whole_or_nothing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +65,10 @@ def write_table(selection: FrameSelection, path: str | os.PathLike[str], *, over
     """
     target = Path(path)
     to_bytes, _ = _codec(target)
-    refuse_taken(target, overwrite=overwrite)
     types = {name: values.dtype.str for name, values in selection.more.items()}
     record = json.dumps({"format": _FORMAT, "types": types, "about": dict(selection.about)}, allow_nan=False)
-    write_whole(target, to_bytes(selection.table(), record))
+    with whole_or_nothing(target, overwrite=overwrite) as partial:
+        partial.write(to_bytes(selection.table(), record))
     return target
 
 

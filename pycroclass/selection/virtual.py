@@ -60,6 +60,9 @@ def write_virtual(selection: FrameSelection, path: str | os.PathLike[str], *, ov
     `pycroclass.read` refuses the file where a source is missing. HDF5 itself gives a fill value and no error: NaN for real numbers, the
     lowest or else the highest number of the type for others.
 
+    Where a master file names the files of a series, as those of Eiger detectors do, frames lie in the latter, and their geometry in the
+    former: read the new file with ``read(path, geometry="detector.geom")``.
+
     Examples
     --------
     >>> from tempfile import mkdtemp

@@ -149,6 +149,15 @@ def test_as_many_frames_as_there_are_coordinates(tmp_path: Path) -> None:
         assert pc.read(tmp_path / f"kept_{n}.cxi")["mask"].shape == SHAPE
 
 
+def test_as_many_frames_as_there_are_rows_of_pixels(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file["data"] = np.zeros((5, 5, 4))
+        file["gain"] = np.arange(20).reshape(5, 4)
+        file["energy"] = np.arange(5)
+    with h5py.File(write_virtual(chosen(tmp_path / "run.h5", [3, 1], ["hit"] * 2, dataset="/data"), tmp_path / "kept.h5"), "r") as kept:
+        assert (kept["gain"].shape, kept["energy"][()].tolist()) == ((5, 4), [1, 3])
+
+
 def test_files_that_we_write(tmp_path: Path) -> None:
     from pycroclass.simulate import Detector, Experiment, draw_run, simulate_run
 
