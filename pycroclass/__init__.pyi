@@ -114,6 +114,7 @@ from .recipe import Recipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
 from .reporting import exploration_report, report
+from .selection import FrameSelection, Veto, VetoPolicy, places, read_selection, write_selection
 from .spec import Axis, AxisKind, Domain, Spec
 from .splitting import Split, count_classes, split, split_as_given
 from .stage import Execution
@@ -167,6 +168,7 @@ __all__ = [
     "Flatfield",
     "FlattenLines",
     "FlattenPlane",
+    "FrameSelection",
     "GaussianBlur",
     "GaussianMixture",
     "Geometry",
@@ -236,6 +238,8 @@ __all__ = [
     "TrainingRecipe",
     "Transfer",
     "UnitLength",
+    "Veto",
+    "VetoPolicy",
     "VirtualDetector",
     "VirtualDimension",
     "WindowPCA",
@@ -265,9 +269,11 @@ __all__ = [
     "name_clusters",
     "near_duplicates",
     "pack",
+    "places",
     "pretrained",
     "read",
     "read_crystfel",
+    "read_selection",
     "replay",
     "report",
     "run",
@@ -280,4 +286,5 @@ __all__ = [
     "virtual_dimension",
     "with_geometry",
     "write",
+    "write_selection",
 ]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pycroclass._version import __version__
-from pycroclass.commands import evaluating, exploring, looking, running, training
+from pycroclass.commands import evaluating, exploring, looking, running, selecting, training
 from pycroclass.commands.console import complain, out
 from pycroclass.errors import PycroclassError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Sort every frame, pixel and spectrum that a microscope or an X-ray laser records.",
 )
-for commands in (looking, running, exploring, training, evaluating):
+for commands in (looking, running, exploring, training, evaluating, selecting):
     app.add_typer(commands.app)
 
 

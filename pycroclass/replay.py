@@ -139,7 +139,7 @@ def rebuild(tree: Provenance, beside: Path, execution: Execution | None = None) 
         case "take":
             return take(inputs[0], tree.arrays[tree.parameters["index"]].values)
         case "components":
-            return components(_pipeline(tree, beside))
+            return components(pipeline_of(tree, beside))
         case "maps":
             return maps(inputs[0])
         case "mean_by_label":
@@ -154,7 +154,7 @@ def rebuild(tree: Provenance, beside: Path, execution: Execution | None = None) 
 def _read_again(tree: Provenance, beside: Path) -> sidpy.Dataset:
     parameters = tree.parameters
     path = parameters["path"]
-    where: Any = [_located(p, beside) for p in path] if isinstance(path, list | tuple) else _located(path, beside)
+    where: Any = [located(p, beside) for p in path] if isinstance(path, list | tuple) else located(path, beside)
     options = {name: value for name, value in parameters.get("options", {}).items() if value is not None}
     return read(where, **options)[parameters["key"]]
 
@@ -164,7 +164,7 @@ def _run_again(tree: Provenance, dataset: sidpy.Dataset, beside: Path, execution
     array, spec = unwrap(dataset)
     chunks = tuple(tuple(sizes) for sizes in parameters["chunks"])
     recorded = _as_recorded(parameters, execution)
-    lazy, meaning = engine.run(_pipeline(tree, beside), array.rechunk(chunks), spec, recorded)[parameters["output"]]
+    lazy, meaning = engine.run(pipeline_of(tree, beside), array.rechunk(chunks), spec, recorded)[parameters["output"]]
     return wrap(lazy, meaning, provenance=tree, metadata=dataset.metadata)
 
 
@@ -173,11 +173,18 @@ def _as_recorded(parameters: Mapping[str, Any], execution: Execution | None) -> 
     return Execution(**{**parameters["execution"], "device": (execution or Execution()).device})
 
 
-def _pipeline(tree: Provenance, beside: Path) -> Composable:
+def pipeline_of(tree: Provenance, beside: Path) -> Composable:
+    """The pipeline that a run of a tree used; that of a bundle comes from the bundle's file.
+
+    Raises
+    ------
+    ReplayError
+        If the bundle cannot be loaded or is another.
+    """
     bundle = tree.parameters.get("bundle")
     if not bundle or not bundle["path"]:
         return from_dict(tree.parameters["pipeline"], tree.arrays)
-    path = _located(bundle["path"], beside)
+    path = located(bundle["path"], beside)
     try:
         loaded = Bundle.load(path)
     except (BundleError, OSError) as error:
@@ -188,7 +195,7 @@ def _pipeline(tree: Provenance, beside: Path) -> Composable:
 
 
 def _check_source(stamp: FileStamp, key: str, beside: Path, seen: dict[tuple[str, str], str]) -> tuple[Verdict, str] | None:
-    path = _located(stamp.path, beside)
+    path = located(stamp.path, beside)
     if not Path(path).exists():
         return Verdict.SOURCE_MISSING, f"{stamp.path} is not there, nor beside the result"
     if stamp.digest is None:
@@ -205,7 +212,7 @@ def _check_source(stamp: FileStamp, key: str, beside: Path, seen: dict[tuple[str
     return None
 
 
-def _located(path: str, beside: Path) -> str:
+def located(path: str, beside: Path) -> str:
     """The recorded path, or the file of that name beside the result where the recorded one is gone."""
     moved = beside.parent / Path(path).name
     return str(moved) if not Path(path).exists() and moved.exists() else path
@@ -213,7 +220,7 @@ def _located(path: str, beside: Path) -> str:
 
 def _tolerance(tree: Provenance, beside: Path) -> float:
     """The largest that an operator of the tree states; sums and means may differ by 1e-6."""
-    steps = [step for node in tree.walk() if node.verb == "run" for step in _pipeline(node, beside).steps()]
+    steps = [step for node in tree.walk() if node.verb == "run" for step in pipeline_of(node, beside).steps()]
     return max([1e-6, *(step.tolerance for step in steps if isinstance(step, Operator))])
 
 

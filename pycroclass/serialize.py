@@ -62,13 +62,13 @@ def _step(step: Mapping[str, Any] | str, arrays: Mapping[str, ArrayValue]) -> Co
     if not isinstance(step, Mapping) or len(step) != 1:
         raise RecipeError(f"a step is one name with its parameters, such as {{'Crop': {{'size': 350}}}}; got {step!r}")
     ((name, parameters),) = step.items()
-    if name not in _registry():
-        near = difflib.get_close_matches(str(name), _registry(), 1, 0.5)
+    if name not in registry():
+        near = difflib.get_close_matches(str(name), registry(), 1, 0.5)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise RecipeError(f"no operator or estimator {name!r}; {meant}known are {', '.join(sorted(_registry()))}")
+        raise RecipeError(f"no operator or estimator {name!r}; {meant}known are {', '.join(sorted(registry()))}")
     if parameters is not None and not isinstance(parameters, Mapping):
         raise RecipeError(f"the parameters of {name} must be names and values, got {parameters!r}")
-    cls = _registry()[name]
+    cls = registry()[name]
     values = {key: _decode(value, arrays) for key, value in (parameters or {}).items()}
     known = signature(cls).parameters
     takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
@@ -83,8 +83,8 @@ def _step(step: Mapping[str, Any] | str, arrays: Mapping[str, ArrayValue]) -> Co
 
 
 @cache
-def _registry() -> Mapping[str, type[Composable]]:
-    """The registry, with our own operators and those of installed plug-ins loaded into it."""
+def registry() -> Mapping[str, type[Composable]]:
+    """All operators and estimators by class name, our own and those of installed plug-ins."""
     for module in ("pycroclass.operators", "pycroclass.estimators"):
         importlib.import_module(module)
     for plugin in entry_points(group="pycroclass.operators"):

@@ -114,6 +114,22 @@ def source_of(array: da.Array) -> Source | None:
     return layer.source if isinstance(layer, SourceLayer) else None
 
 
+def sources_along(array: da.Array) -> list[Source]:
+    """The sources that an array holds whole, one behind the other along its first axis; empty if it is anything else."""
+    layers = array.dask.layers
+    names: dict[str, None] = {}
+    for i in range(array.numblocks[0] if array.ndim else 0):
+        key: Any = (array.name, i, *[0] * (array.ndim - 1))
+        while key[0] in layers and not isinstance(layers[key[0]], SourceLayer):
+            task = layers[key[0]].get(key)
+            key = getattr(task, "target", task)  # what another block stands for; older versions of dask have its key alone
+            if not isinstance(key, tuple) or not isinstance(key[0], str):
+                return []
+        names[key[0]] = None
+    sources = [layers[name].source for name in names if isinstance(layers.get(name), SourceLayer)]
+    return sources if sum(source.shape[0] for source in sources) == array.shape[0] else []
+
+
 def lazy_array(load: Load, shape: tuple[int, ...], dtype: npt.DTypeLike, chunks: Chunks, stamps: Sequence[FileStamp]) -> da.Array:
     """The lazy array of a source in these chunks."""
     return Source(load, shape, np.dtype(dtype).newbyteorder("="), stamps).lazy(chunks)

@@ -26,7 +26,7 @@ from pycroclass.evaluation.predictions import Booleans, Floats, Predictions
 
 log = logging.getLogger(__name__)
 
-Quantity = Literal["sensitivity", "precision", "workload"]
+Quantity = Literal["sensitivity", "specificity", "precision", "workload"]
 Guarantee = Literal["empirical", "conformal", "bound"]
 _N_TRIED: Final = 10
 """Thresholds among which the one that is sure of a precision is looked for."""
@@ -40,9 +40,9 @@ class Target:
 
     Parameters
     ----------
-    quantity : {"sensitivity", "precision", "workload"}
-        Share of the items of the class that is found, at least; share of what is found that is of the class, at least; share of all
-        items that is found, at most.
+    quantity : {"sensitivity", "specificity", "precision", "workload"}
+        Share of the items of the class that is found, at least; share of the other items that is passed over, at least; share of what
+        is found that is of the class, at least; share of all items that is found, at most.
     value : float
         Between 0 and 1.
     guarantee : {"bound", "conformal", "empirical"}
@@ -137,9 +137,10 @@ def threshold_for(scores: Floats, is_positive: Booleans, target: Target) -> floa
             positive = np.sort(scores[is_positive])
             k = rank(len(positive), 1 - target.value, target)
             return float(positive[k - 1]) if k else -math.inf
+        case "specificity":
+            return _passing_over(scores[~is_positive], 1 - target.value, target)
         case "workload":
-            k = rank(len(scores), target.value, target)
-            return _above(scores, k) if k else math.inf
+            return _passing_over(scores, target.value, target)
         case "precision" if target.guarantee == "empirical":
             return _precise(scores, is_positive, target.value)
         case "precision":
@@ -162,6 +163,12 @@ def rank(n: int, share: float, target: Target) -> int:
         case "bound":
             k = int(stats.binom.ppf(1 - target.confidence, n, share)) + 1
             return k if stats.binom.sf(k - 1, n, share) >= target.confidence else k - 1
+
+
+def _passing_over(scores: Floats, share: float, target: Target) -> float:
+    """The threshold from which on no more than a share of such scores is found; `inf` where they are too few."""
+    k = rank(len(scores), share, target)
+    return _above(scores, k) if k else math.inf
 
 
 def _above(scores: Floats, k: int) -> float:

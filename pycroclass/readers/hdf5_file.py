@@ -174,8 +174,10 @@ def _virtual_sources(path: Path, dataset: h5py.Dataset) -> tuple[Path, ...]:
     for source, names in wanted.items():
         with open_hdf5(source) as file:
             for name in names:
-                if not is_numeric(file.get(name)):
+                if not is_numeric(item := file.get(name)):
                     raise failure(source, f"has no dataset of numbers at {name!r}, which {path.name} needs", "Copy both files again.")
+                if item.is_virtual and source != path.absolute():
+                    _virtual_sources(source, item)
     return tuple(source for source in wanted if source != path.absolute())
 
 

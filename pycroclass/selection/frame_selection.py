@@ -94,8 +94,8 @@ class FrameSelection:
         """The frames that are kept."""
         return self.take(self.is_kept)
 
-    def take(self, frames: Integers | Booleans) -> FrameSelection:
-        """Some of the frames, by number or by a mask."""
+    def take(self, frames: Integers | Booleans | slice) -> FrameSelection:
+        """Some of the frames, by number, by a mask or by a slice."""
         columns = {name: getattr(self, name)[frames] for name in _TYPES}
         return FrameSelection(**columns, more={name: values[frames] for name, values in self.more.items()}, about=self.about)
 
@@ -107,14 +107,15 @@ class FrameSelection:
 
     def _check(self) -> None:
         for name, values in {**{name: getattr(self, name) for name in _TYPES}, **self.more}.items():
-            if values.shape[:1] != (len(self.index),):
+            if values.shape != (len(self.index),):
                 raise DataError(f"{name} has the shape {values.shape}, wanted ({len(self.index)},): one value for each frame")
         if unknown := set(self.decision.tolist()) - set(DECISIONS):
             raise DataError(f"wanted decisions among {', '.join(DECISIONS)}, got {', '.join(sorted(unknown))}")
-        places = list(zip(self.file.tolist(), self.dataset.tolist(), self.index.tolist(), strict=True))
-        if len(set(places)) < len(places):
-            twice = next(place for i, place in enumerate(places) if place in set(places[:i]))
-            raise DataError("frame {2} of {1!r} in {0} stands there twice".format(*twice))
+        seen: set[tuple[str, str, int]] = set()
+        for place in zip(self.file.tolist(), self.dataset.tolist(), self.index.tolist(), strict=True):
+            if place in seen:
+                raise DataError("frame {2} of {1!r} in {0} stands there twice".format(*place))
+            seen.add(place)
 
 
 def _frozen(values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:

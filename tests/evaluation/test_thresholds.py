@@ -176,7 +176,7 @@ def test_items_of_one_group_promise_too_much_and_one_of_each_does_not() -> None:
 
 def test_targets_that_mean_nothing() -> None:
     for wrong, message in (
-        (("recall", 0.9), "quantity must be one of sensitivity, precision, workload"),
+        (("recall", 0.9), "quantity must be one of sensitivity, specificity, precision, workload"),
         (("sensitivity", 1.0), "value must lie between 0 and 1"),
         (("sensitivity", 0.9, "sure"), "guarantee must be one of empirical, conformal, bound"),
         (("precision", 0.9, "conformal"), "no threshold has a conformal guarantee of precision"),
