@@ -16,7 +16,8 @@ import pycroclass as pc
 from pycroclass.cli import main
 from pycroclass.evaluation import Evaluation, Target, evaluation_of
 from pycroclass.provenance import Provenance
-from pycroclass.selection import Veto, VetoPolicy, read_lst, read_selection, read_table
+from pycroclass.readers.results import read_results
+from pycroclass.selection import Veto, VetoPolicy, read_lst, read_selection, read_stream, read_table
 from pycroclass.sid import provenance_of, wrap
 from pycroclass.spec import Axis, AxisKind, Spec
 from pycroclass.writers import write_cxi
@@ -174,6 +175,33 @@ def test_what_pycroclass_run_wrote(call, folder: Path, tmp_path: Path) -> None: 
     kept = pc.read(tmp_path / "kept.h5")["image"]
     assert kept.shape[0] == found.is_kept.sum()
     assert kept.metadata["geometry"]["beam_centre"] == pytest.approx([31.5, 31.5])
+
+
+def test_files_of_other_programs_hold_the_peaks_of_the_results(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("run_1", "run_2"):
+        image = pc.read(folder / f"{name}.cxi")["image"]
+        pc.write(pc.PeakFinder8(60, min_snr=6, max_peaks=40)(image), tmp_path / f"{name}.h5")
+    outputs = [item for ending in ("csv", "cxi", "stream") for item in ("-o", tmp_path / f"kept.{ending}")]
+    code, _, err = call("select", tmp_path / "run_1.h5", tmp_path / "run_2.h5", "--threshold", 12, "--keep-misses", 0.1, *outputs)
+    assert (code, err) == (0, "")
+    chosen = read_table(tmp_path / "kept.csv")
+    wanted = np.concatenate([np.asarray(read_results(tmp_path / f"run_{k}.h5")["peaks"]) for k in (1, 2)])
+
+    kept = pc.read(tmp_path / "kept.cxi")
+    assert read_selection(tmp_path / "kept.cxi").index.tolist() == chosen.kept().index.tolist()
+    np.testing.assert_allclose(np.asarray(kept["peaks"])[:, :, :2], wanted[chosen.is_kept][:, : kept["peaks"].shape[1], :2], atol=1e-3)
+    stream = read_stream(tmp_path / "kept.stream")
+    assert stream.frames.decision.tolist() == ["hit" if name == "hit" else "miss" for name in chosen.decision]
+    assert stream.frames.more["n_peaks"].tolist() == (~np.isnan(wanted[:, :, 0])).sum(1).tolist()
+    assert stream.geometry is not None
+
+
+def test_photons_of_kept_frames(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Frames of the runs are no photons: that is said, and nothing is left."""
+    code, _, err = call("select", "run_1_peaks.h5", "--threshold", 12, "-o", tmp_path / "kept.emc")
+    assert code == 2
+    assert "photons" in err
+    assert not (tmp_path / "kept.emc").exists()
 
 
 def test_compare(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,8 +14,11 @@ from pycroclass.errors import DataError, ParameterError
 from pycroclass.files import refuse_existing
 
 if TYPE_CHECKING:
+    import sidpy
     from rich.table import Table
 
+    from pycroclass.crystfel import CrystFELGeometry
+    from pycroclass.geometry import PanelGeometry
     from pycroclass.selection import FrameSelection, Places, Veto, VetoPolicy
     from pycroclass.selection.scores import Kind
 
@@ -36,7 +39,8 @@ def select(
             "--output",
             "-o",
             help="File to write; may be given several times. .lst: kept frames for CrystFEL, with {decision} in its name one for each "
-            "decision; .csv, .parquet: a table of all frames; .h5: kept frames without a copy; .hf5: decisions as NSID.",
+            "decision; .stream: all frames for CrystFEL; .csv, .parquet: a table of all frames; .h5: kept frames without a copy; "
+            ".cxi: kept frames; .emc: the same as photons; .hf5: decisions as NSID. Peaks in the results go into .cxi and .stream.",
         ),
     ],
     sensitivity: Annotated[
@@ -62,6 +66,9 @@ def select(
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     positive: Annotated[str, typer.Option(help="Name of the class of hits.")] = "hit",
     save_veto: Annotated[Path | None, typer.Option(help="Write the thresholds, a .json file.")] = None,
+    geometry: Annotated[
+        Path | None, typer.Option(help="CrystFEL's .geom of the frames, for .stream; by default that of the files.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Choose the frames that are kept, and write lists of them that say why.
@@ -105,7 +112,7 @@ def select(
     if save_veto is not None:
         wrote(chosen.save(save_veto, overwrite=overwrite))
     for name in output:
-        for path in _written(selection, name, overwrite=overwrite):
+        for path in _written(selection, name, _peaks_of(parts), geometry, overwrite=overwrite):
             wrote(path)
 
 
@@ -160,12 +167,43 @@ def _paths(name: str) -> dict[str | None, Path]:
     return {decision: Path(name.replace(_EACH, decision)) for decision in DECISIONS} if _EACH in name else {None: Path(name)}
 
 
-def _written(selection: FrameSelection, name: str, *, overwrite: bool) -> list[Path]:
-    from pycroclass.selection import write_lst, write_selection
+def _written(
+    selection: FrameSelection, name: str, peaks: Mapping[str, sidpy.Dataset], geometry: Path | None, *, overwrite: bool
+) -> list[Path]:
+    from pycroclass.selection import write_lst, write_selected_cxi, write_selection, write_stream
 
+    match Path(name).suffix.lower():
+        case ".cxi":
+            return [write_selected_cxi(selection, name, peaks=peaks, overwrite=overwrite)]
+        case ".stream":
+            detector = _detector(selection, geometry)
+            return [write_stream(selection, name, peaks=peaks.get("peaks"), geometry=detector, overwrite=overwrite)]
     if _EACH not in name:
         return [write_selection(selection, name, overwrite=overwrite)]
     return [write_lst(selection, path, decision=decision, overwrite=overwrite) for decision, path in _paths(name).items()]
+
+
+def _peaks_of(parts: Sequence[Mapping[str, sidpy.Dataset]]) -> dict[str, sidpy.Dataset]:
+    """Peaks of all frames, where all results hold them."""
+    from pycroclass.api import concatenate
+
+    return {name: concatenate([part[name] for part in parts]) for name in ("n_peaks", "peaks") if all(name in part for part in parts)}
+
+
+def _detector(selection: FrameSelection, geometry: Path | None) -> CrystFELGeometry | PanelGeometry:
+    """What was given, else what the files know."""
+    from pycroclass.crystfel import read_crystfel
+    from pycroclass.geometry import PanelGeometry
+    from pycroclass.selection import selected_frames
+    from pycroclass.sid import unwrap
+
+    if geometry is not None:
+        return read_crystfel(geometry)
+    spec = unwrap(selected_frames(selection)["image"])[1]
+    if spec.geometry is None:
+        raise DataError("a stream needs the geometry of the frames, and their files do not tell it; give it with --geometry")
+    height, width = spec.shape[-2:]
+    return spec.geometry if isinstance(spec.geometry, PanelGeometry) else PanelGeometry.of_flat(spec.geometry, (height, width))
 
 
 def _target(quantity: Any, value: float, guarantee: Any, confidence: float) -> Any:

@@ -44,6 +44,14 @@ FORMATS: Final = (
     _ours(".csv", "tables", "write_table", "read_table", "all frames, with score, decision and reason"),
     _ours(".parquet", "tables", "write_table", "read_table", "the same in Parquet"),
     _ours(".h5", "virtual", "write_virtual", "read_selection_of", "kept frames as HDF5 that shows those of the sources, without a copy"),
+    _ours(".cxi", "selected_cxi", "write_selected_cxi", "read_selected_cxi", "kept frames themselves, with peaks where there are any"),
+    SelectionFormat(
+        ".stream",
+        "pycroclass.selection.stream_writing:write_stream",
+        "pycroclass.selection.stream_reading:frames_of_stream",
+        "all frames as chunks of a CrystFEL stream, with peaks where there are any",
+    ),
+    _ours(".emc", "selected_emc", "write_selected_emc", None, "kept frames as photons for Dragonfly"),
     _ours(".hf5", "results", "write_decisions", "read_decisions", "all decisions as a result, in NSID"),
 )
 """All of them; the endings differ."""
@@ -56,8 +64,9 @@ def write_selection(selection: FrameSelection, path: str | os.PathLike[str], *, 
     ----------
     selection : FrameSelection
     path : path
-        ``.lst``: the kept frames for CrystFEL; ``.csv`` and ``.parquet``: all frames as a table; ``.h5``: the kept frames without a copy;
-        ``.hf5``: all decisions as a result.
+        ``.lst``: the kept frames for CrystFEL; ``.stream``: all frames for CrystFEL; ``.csv`` and ``.parquet``: all frames as a table;
+        ``.h5``: the kept frames without a copy; ``.cxi``: the kept frames themselves; ``.emc``: the same as photons; ``.hf5``: all
+        decisions as a result. `write_selected_cxi`, `write_stream` and `write_selected_emc` can do more.
     overwrite : bool
         Replace a file that exists.
 

@@ -41,6 +41,7 @@ def write_selected_cxi(
     path: str | os.PathLike[str],
     *,
     datasets: Mapping[str, sidpy.Dataset] | None = None,
+    peaks: Mapping[str, sidpy.Dataset] | None = None,
     compression: Compression | None = "gzip",
     overwrite: bool = False,
 ) -> Path:
@@ -57,6 +58,8 @@ def write_selected_cxi(
     datasets : mapping of str to sidpy.Dataset, optional
         As of `write_cxi`, all with one item for each row of the selection, in its order; such as frames that were corrected, and their
         peaks. By default the frames and masks of the files that the selection names, see `selected_frames`.
+    peaks : mapping of str to sidpy.Dataset, optional
+        ``n_peaks`` and ``peaks``, as `PeakFinder8` finds them, with one item for each row of the selection.
     compression : {"gzip", "lzf", "bitshuffle-lz4", None}
         As of `write_cxi`.
     overwrite : bool
@@ -92,7 +95,10 @@ def write_selected_cxi(
     kept = selection.kept()
     if not len(kept):
         raise DataError(f"the selection keeps none of its {len(selection)} frames: there is nothing to write")
+    if datasets is not None and "image" not in datasets:
+        raise ParameterError(f"wanted image among the datasets, got {', '.join(datasets) or 'nothing'}")
     some = selected_frames(kept) if datasets is None else _taken(datasets, selection.is_kept)
+    some |= _taken(peaks or {}, selection.is_kept)
     image = some["image"]
     columns: dict[str, npt.NDArray[np.generic]] = {**kept.more, **{name: getattr(kept, column) for column, name in _COLUMNS.items()}}
     if _is_probability(kept.score):
@@ -138,8 +144,6 @@ def read_selected_cxi(path: str | os.PathLike[str]) -> FrameSelection:
 
 def _taken(datasets: Mapping[str, sidpy.Dataset], is_kept: npt.NDArray[np.bool_]) -> dict[str, sidpy.Dataset]:
     """The kept items of all but the mask, which is of all frames."""
-    if "image" not in datasets:
-        raise ParameterError(f"wanted image among the datasets, got {', '.join(datasets) or 'nothing'}")
     for name, dataset in datasets.items():
         if name != "mask" and dataset.shape[:1] != is_kept.shape:
             raise ParameterError(f"{name} has the shape {dataset.shape}; the selection is of {len(is_kept)} frames")
