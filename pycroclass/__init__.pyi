@@ -32,6 +32,7 @@ from .estimators import (
     PoissonPCA,
     PoissonScale,
     RigidDrift,
+    RunCalibration,
     Session,
     SphericalKMeans,
     StandardizeData,
@@ -48,6 +49,7 @@ from .exploring.endmember_number import VirtualDimension, virtual_dimension
 from .exploring.rank import Scree, scree
 from .exploring.unmixing import unmix
 from .geometry import CXIMask, Geometry, Panel, PanelGeometry, bad_pixels
+from .hits import calibrate_hits, train_hits
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
@@ -72,10 +74,12 @@ from .operators import (
     FlattenPlane,
     GaussianBlur,
     GradCAM,
+    HitFeatures,
     ImageFeatures,
     InverseAnscombe,
     IsotonicScale,
     Log1p,
+    LogisticModel,
     Majority,
     MaskPixels,
     Median,
@@ -171,6 +175,7 @@ __all__ = [
     "GaussianMixture",
     "Geometry",
     "GradCAM",
+    "HitFeatures",
     "ImageFeatures",
     "ImageMap",
     "IsotonicScale",
@@ -178,6 +183,7 @@ __all__ = [
     "Items",
     "KMeans",
     "Log1p",
+    "LogisticModel",
     "Majority",
     "MaskPixels",
     "Median",
@@ -213,6 +219,7 @@ __all__ = [
     "Reduction",
     "Resize",
     "RigidDrift",
+    "RunCalibration",
     "Scree",
     "Select",
     "Selection",
@@ -243,6 +250,7 @@ __all__ = [
     "ZScore",
     "append",
     "bad_pixels",
+    "calibrate_hits",
     "check_leakage",
     "classify",
     "cluster_count",
@@ -276,6 +284,7 @@ __all__ = [
     "split_as_given",
     "take",
     "train",
+    "train_hits",
     "unmix",
     "virtual_dimension",
     "with_geometry",

@@ -22,7 +22,7 @@ LAYERS = [
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel"},
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
-    {"selection"},
+    {"selection", "hits"},
     {"earlier", "recipe", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
@@ -63,6 +63,7 @@ RIM = {
     "placement",
     "crystfel",
     "selection",
+    "hits",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
