@@ -179,6 +179,7 @@ CASES: Final = [
     Case(pc.RadialProfile("sd", centre=(3, 4)), "diffraction"),
     Case(pc.RadialSNR(mask=SPOTS), "frames"),
     Case(pc.RadialSNR(mask=SPOTS), "panels"),
+    Case(pc.RadialSNR((-9, 9), boxes=(1, 3)), "frames"),
     Case(pc.RadialSNR(geometry=PANELS), "frames"),
     Case(pc.Resize((7, 20)), "colours"),
     Case(pc.Select(y=(-1, 2), frame=(0.1, 0.3)), "frames"),

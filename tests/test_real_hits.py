@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ TRAINING = (1, 3, 5, 13, 17)
 SIZE = 350
 CLASSES = ("miss", "hit")
 SEEDS = (0, 1, 2, 3, 4)
+GATE = 0.97
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def tiles(shared: Path) -> Tiles:
     for number in sorted({int(row["frame"]) for row in rows}):
         frame = pc.read(folder / f"thau_3_2_{number:04}.cbf.bz2")
         whole = np.asarray(frame["image"]).squeeze()
-        stands_out = np.asarray(pc.RadialSNR(clip=(0, 30), mask=frame["mask"])(frame["image"])).squeeze()
+        stands_out = np.asarray(pc.RadialSNR(clip=(0, 30), boxes=(1, 3), mask=frame["mask"])(frame["image"])).squeeze()
         for row in rows:
             if int(row["frame"]) == number:
                 place = tuple(slice(int(row[name]), int(row[name]) + SIZE) for name in ("y0", "x0"))
@@ -67,7 +68,7 @@ def areas(tiles: Tiles, name: str, classifier: pc.NetworkClassifier, preprocessi
     is_tested = ~is_known & (tiles.labels >= 0)
     found = []
     for seed in SEEDS:
-        settings = classifier.__class__(**{**vars(classifier), "seed": seed})
+        settings = replace(classifier, seed=seed)
         bundle = pc.train(tiles.some(name, is_known & (tiles.labels >= 0)), settings, preprocessing=preprocessing)
         probability = np.asarray(pc.classify(tiles.some(name, is_tested), bundle)["probability"])[:, 1]
         found.append(roc_auc_score(tiles.labels[is_tested], probability))
@@ -77,7 +78,7 @@ def areas(tiles: Tiles, name: str, classifier: pc.NetworkClassifier, preprocessi
 
 def test_the_network_on_signal_to_noise(tiles: Tiles) -> None:
     found = areas(tiles, "snr", NETWORK, pc.Pipeline(PREPROCESSING.steps()[1:]))
-    assert np.mean(found) >= 0.97
+    assert np.mean(found) >= GATE
 
 
 def test_the_plain_network(tiles: Tiles) -> None:

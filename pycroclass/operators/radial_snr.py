@@ -35,7 +35,8 @@ class RadialSNR(_RadialOperator):
         What the result is limited to.
     boxes : tuple of int
         Odd sizes. With ``(1, 3)`` each pixel gets the larger one of its own signal to noise and that of the mean of the 3 x 3 pixels
-        around it: a peak stands out best in a box as wide as it is, and how wide peaks are differs from detector to detector.
+        around it: a peak stands out best in a box as wide as it is, and how wide peaks are differs from detector to detector. Boxes with
+        a bad pixel do not count; they reach over the edges of panels that lie side by side in the array.
     centre : (y, x) or "middle", optional
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
