@@ -32,6 +32,7 @@ from .estimators import (
     PoissonPCA,
     PoissonScale,
     RigidDrift,
+    RunCalibration,
     Session,
     SphericalKMeans,
     StandardizeData,
@@ -48,6 +49,7 @@ from .exploring.endmember_number import VirtualDimension, virtual_dimension
 from .exploring.rank import Scree, scree
 from .exploring.unmixing import unmix
 from .geometry import CXIMask, Geometry, Panel, PanelGeometry, bad_pixels
+from .hits import calibrate_hits, train_hits
 from .leakage import check_leakage, duplicate_groups, find_leaks, near_duplicates
 from .operator import Items, Operator, Pipeline, Selection
 from .operators import (
@@ -72,10 +74,12 @@ from .operators import (
     FlattenPlane,
     GaussianBlur,
     GradCAM,
+    HitFeatures,
     ImageFeatures,
     InverseAnscombe,
     IsotonicScale,
     Log1p,
+    LogisticModel,
     Majority,
     MaskPixels,
     Median,
@@ -173,6 +177,7 @@ __all__ = [
     "GaussianMixture",
     "Geometry",
     "GradCAM",
+    "HitFeatures",
     "ImageFeatures",
     "ImageMap",
     "IsotonicScale",
@@ -180,6 +185,7 @@ __all__ = [
     "Items",
     "KMeans",
     "Log1p",
+    "LogisticModel",
     "Majority",
     "MaskPixels",
     "Median",
@@ -215,6 +221,7 @@ __all__ = [
     "Reduction",
     "Resize",
     "RigidDrift",
+    "RunCalibration",
     "Scree",
     "Select",
     "Selection",
@@ -247,6 +254,7 @@ __all__ = [
     "ZScore",
     "append",
     "bad_pixels",
+    "calibrate_hits",
     "check_leakage",
     "classify",
     "cluster_count",
@@ -282,6 +290,7 @@ __all__ = [
     "split_as_given",
     "take",
     "train",
+    "train_hits",
     "unmix",
     "virtual_dimension",
     "with_geometry",

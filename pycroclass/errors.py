@@ -6,6 +6,7 @@
     ├── ParameterError (ValueError)       a parameter that cannot mean anything
     ├── AxisError (ValueError)            an operator and a dataset that do not fit together
     ├── DataError (ValueError)            values that must not be used: NaN, inf, wrong labels
+    │   └── OutOfDomainError              data that a trained model must not judge
     ├── ReadError (OSError)               a file that cannot be read
     ├── WriteError (OSError)              a file that cannot be written
     ├── BundleError (ValueError)          a bundle that is damaged or does not fit the data
@@ -34,6 +35,10 @@ class AxisError(PycroclassError, ValueError):
 
 class DataError(PycroclassError, ValueError):
     """The data hold values that must not be used, such as NaN where a fit was asked for."""
+
+
+class OutOfDomainError(DataError):
+    """The data are so unlike those that a model was trained on that its answers would be wrong; the message says in what."""
 
 
 class ReadError(PycroclassError, OSError):

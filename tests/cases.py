@@ -113,6 +113,7 @@ CASES: Final = [
     Case(pc.Assemble(fill=3), "panels"),
     Case(pc.Bin(2), "frames"),
     Case(pc.Bin((2, 3), "mean"), "colours"),
+    Case(pc.Bin((3, 2), "max"), "frames"),
     Case(pc.Cast("float64"), "frames"),
     Case(pc.ClassThreshold("b", 0.2), "answers"),
     Case(pc.Classify("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit"), embedding=True), "frames"),
@@ -138,11 +139,22 @@ CASES: Final = [
     Case(pc.GaussianBlur(0.7), "diffraction"),
     Case(pc.GaussianBlur(1.0), "complex"),
     Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
+    Case(pc.HitFeatures(pc.PeakFinder8(22, min_snr=1.5, max_peaks=20)), "frames"),
+    Case(
+        pc.HitFeatures(
+            pc.PeakFinder8(20, min_snr=1, min_pixels=1, max_peaks=9),
+            pc.RadialSNR()
+            | pc.Bin(2, "max")
+            | pc.Classify("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")),
+        ),
+        "frames",
+    ),
     Case(pc.ImageFeatures(), "frames"),
     Case(pc.ImageFeatures(("quantiles", "lbp")), "colours"),
     Case(pc.InverseAnscombe(), "frames"),
     Case(pc.IsotonicScale(RISING**0.5, RISING), "answers"),
     Case(pc.Log1p(), "spectra"),
+    Case(pc.LogisticModel(np.linspace(-1, 1, 15), 0.3, ("a", "b")), "spectra"),
     Case(pc.Majority(3), "frames"),
     Case(pc.Majority(5), "colours"),
     Case(pc.MaskPixels(SPOTS), "frames"),
@@ -167,6 +179,7 @@ CASES: Final = [
     Case(pc.RadialProfile("sd", centre=(3, 4)), "diffraction"),
     Case(pc.RadialSNR(mask=SPOTS), "frames"),
     Case(pc.RadialSNR(mask=SPOTS), "panels"),
+    Case(pc.RadialSNR((-9, 9), boxes=(1, 3)), "frames"),
     Case(pc.RadialSNR(geometry=PANELS), "frames"),
     Case(pc.Resize((7, 20)), "colours"),
     Case(pc.Select(y=(-1, 2), frame=(0.1, 0.3)), "frames"),

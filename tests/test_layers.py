@@ -22,7 +22,7 @@ LAYERS = [
     {"summaries", "precision", "cluster", "worker_device", "readers", "writers", "crystfel", "dragonfly"},
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
-    {"selection"},
+    {"selection", "hits"},
     {"earlier", "recipe", "class_counts", "embedding", "reporting"},
     {"batch"},
     {"labelled_files"},
@@ -64,6 +64,7 @@ RIM = {
     "crystfel",
     "dragonfly",
     "selection",
+    "hits",
 }
 DASK = {"source", "engine", "passes", "summaries", "cluster", "worker_device"} | RIM
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)

@@ -63,6 +63,20 @@ def sites_left_out(sites: list[Site]) -> CrossRun:
     return leave_one_group_out(drops, lambda data: pc.train(data, quick, preprocessing=HALF, groups="plate"), groups="site")
 
 
+# ---- simulated frames of serial crystallography
+
+
+def test_hits_of_other_runs_and_experiments(tmp_path: Path) -> None:
+    """The smallest part of the study: calibrated to each run, what was learned on experiment A holds on runs of A, B and C."""
+    example = runpy.run_path(str(EXAMPLES / "cross_run_hits.py"))
+    found = example["main"](["S3"], [0], ["linear"], tmp_path).set_index(["where", "method"])
+    hybrid, plain = (found.loc[("all other runs", name)] for name in ("hybrid, calibrated", "plain network, linear"))
+    assert hybrid["balanced_accuracy"] >= GATE
+    assert hybrid["worst"] >= 0.85
+    assert hybrid["balanced_accuracy"] > plain["balanced_accuracy"]
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
 # ---- real micrographs
 
 

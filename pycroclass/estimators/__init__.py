@@ -20,6 +20,7 @@ from pycroclass.estimators.pca import PCA
 from pycroclass.estimators.peak_count import PeakCount
 from pycroclass.estimators.poisson_pca import PoissonPCA, PoissonScale, WeighCounts
 from pycroclass.estimators.projection import Project, Reconstruct
+from pycroclass.estimators.run_calibration import RunCalibration
 from pycroclass.estimators.sampled import HDBSCAN, Agglomerative
 from pycroclass.estimators.scaling import PercentileScale, Scale, StandardizeData, StandardizeFeatures
 from pycroclass.estimators.session import Progress, Session
@@ -67,6 +68,7 @@ __all__ = [
     "Project",
     "Reconstruct",
     "RigidDrift",
+    "RunCalibration",
     "Scale",
     "Session",
     "StandardizeData",

@@ -13,8 +13,10 @@ from pycroclass.operators.detector import Flatfield, SubtractDark
 from pycroclass.operators.flatten import AlignLines, FlattenLines, FlattenPlane
 from pycroclass.operators.gaussian_blur import GaussianBlur
 from pycroclass.operators.grad_cam import GradCAM
+from pycroclass.operators.hit_features import HitFeatures
 from pycroclass.operators.image_features import ImageFeatures
 from pycroclass.operators.label import Argmax, Threshold
+from pycroclass.operators.logistic_model import LogisticModel
 from pycroclass.operators.majority import Majority
 from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.median import Median
@@ -56,10 +58,12 @@ __all__ = [
     "FlattenPlane",
     "GaussianBlur",
     "GradCAM",
+    "HitFeatures",
     "ImageFeatures",
     "InverseAnscombe",
     "IsotonicScale",
     "Log1p",
+    "LogisticModel",
     "Majority",
     "MaskPixels",
     "Median",

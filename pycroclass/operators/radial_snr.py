@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import ClassVar, Final
 
 import torch
 
 from pycroclass.errors import ParameterError
 from pycroclass.operator import set_field
+from pycroclass.operators._boxes import box_means, box_sizes
 from pycroclass.operators._checks import check_real, number
-from pycroclass.operators._rings import _RadialOperator, ring_median
+from pycroclass.operators._rings import Rings, _RadialOperator, ring_median
 from pycroclass.operators._tensor import floating, real_dtype
 from pycroclass.spec import Spec
 
@@ -31,6 +33,10 @@ class RadialSNR(_RadialOperator):
     ----------
     clip : (low, high)
         What the result is limited to.
+    boxes : tuple of int
+        Odd sizes. With ``(1, 3)`` each pixel gets the larger one of its own signal to noise and that of the mean of the 3 x 3 pixels
+        around it: a peak stands out best in a box as wide as it is, and how wide peaks are differs from detector to detector. Boxes with
+        a bad pixel do not count; they reach over the edges of panels that lie side by side in the array.
     centre : (y, x) or "middle", optional
         Of the rings, in pixels; an integer is the centre of a pixel. By default the beam centre of the dataset's geometry.
     mask : array, shape (y, x), optional
@@ -56,6 +62,7 @@ class RadialSNR(_RadialOperator):
     tolerance: ClassVar[float] = 1e-5
 
     clip: tuple[float, float] = (0.0, 100.0)
+    boxes: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +73,7 @@ class RadialSNR(_RadialOperator):
         if not low <= 0 <= high:
             raise ParameterError(f"clip must hold 0, which stands for a bad pixel, got {self.clip!r}")
         set_field(self, "clip", (low, high))
+        set_field(self, "boxes", box_sizes(self.boxes))
 
     def output(self, spec: Spec) -> Spec:
         check_real(self, spec)
@@ -74,10 +82,18 @@ class RadialSNR(_RadialOperator):
     def transform(self, block: torch.Tensor) -> torch.Tensor:
         block = floating(block)
         rings = self.rings(block)
-        collected = rings.collect(block)
-        median = ring_median(collected)
-        deviation = (collected - median[..., None]).abs_()
-        mad = _SD_OF_MAD * ring_median(deviation)
-        noise = torch.where(mad > 0, mad, _SD_OF_MEAN_DEVIATION * deviation.nanmean(-1))
-        snr = (block - rings.spread(median)) / rings.spread(noise)
-        return snr.where(rings.good & ~snr.isnan(), 0).clamp(*self.clip)
+        if self.boxes != (1,):
+            block = block.where(rings.good, torch.nan)
+        snr = [_signal_to_noise(box_means(block, size), rings) for size in self.boxes]
+        return reduce(torch.maximum, snr).clamp(*self.clip)
+
+
+def _signal_to_noise(block: torch.Tensor, rings: Rings) -> torch.Tensor:
+    """0 where a pixel is bad."""
+    collected = rings.collect(block)
+    median = ring_median(collected)
+    deviation = (collected - median[..., None]).abs_()
+    mad = _SD_OF_MAD * ring_median(deviation)
+    noise = torch.where(mad > 0, mad, _SD_OF_MEAN_DEVIATION * deviation.nanmean(-1))
+    snr = (block - rings.spread(median)) / rings.spread(noise)
+    return snr.where(rings.good & ~snr.isnan(), 0)

@@ -103,7 +103,7 @@ def test_new_positions_need_even_spacing(operator, image_spec):
         operator.output(spec)
 
 
-@pytest.mark.parametrize("statistic", ["sum", "mean"])
+@pytest.mark.parametrize("statistic", ["sum", "mean", "max"])
 def test_bin_against_numpy(statistic, block):
     whole = block.numpy().astype(np.float64)[..., :10, :6].reshape(3, 2, 5, 2, 2, 3)
     expected = getattr(whole, statistic)(axis=(-3, -1))

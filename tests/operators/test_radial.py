@@ -131,6 +131,30 @@ def test_radial_snr_of_a_spot_on_a_falling_background() -> None:
     assert abs(np.std(snr[(ring > 8) & (ring < 28) & (np.arange(60) != 12)]) - 1) < 0.15
 
 
+def test_radial_snr_of_boxes_is_the_larger_of_each_size() -> None:
+    """The mean of a box, pixel by pixel; where one of its pixels is bad there is none."""
+    array, mask = images(2, 1, *SHAPE).astype(np.float64), some_mask()
+    means = np.full_like(array, np.nan)
+    good = np.where(mask, np.nan, array)
+    for y, x in np.ndindex(*SHAPE):
+        means[:, :, y, x] = good[:, :, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].mean((-2, -1))
+    single, of_boxes = (
+        applied(RadialSNR((-100, 100), geometry=Geometry(CENTRE), mask=bad), values) for values, bad in ((array, mask), (means, None))
+    )
+    both = applied(RadialSNR((-100, 100), boxes=(1, 3), geometry=Geometry(CENTRE), mask=mask), array)
+    np.testing.assert_allclose(both, np.maximum(single, of_boxes), rtol=1e-6, atol=1e-9)
+    alone = applied(RadialSNR((-100, 100), boxes=(3,), geometry=Geometry(CENTRE), mask=mask), array)
+    np.testing.assert_allclose(alone, of_boxes, rtol=1e-6, atol=1e-9)
+
+
+def test_a_blurred_spot_stands_out_of_boxes() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.normal(0, 1, (60, 60))
+    image[40:43, 12:15] += 4
+    pixels, boxes = (applied(RadialSNR(boxes=sizes, geometry=Geometry((30, 30))), image[None, None])[0, 0] for sizes in ((1,), (1, 3)))
+    assert pixels[41, 13] < 7 < 8 < boxes[41, 13]
+
+
 def test_radial_snr_of_flat_images_and_infinite_pixels() -> None:
     array = np.full((1, 1, *SHAPE), 7, np.float32)
     assert not applied(RadialSNR(geometry=Geometry(CENTRE)), array).any()
@@ -214,6 +238,12 @@ def test_radial_profile_refuses(bad: dict[str, object]) -> None:
 def test_radial_snr_refuses(clip: object) -> None:
     with pytest.raises(ParameterError, match="clip"):
         RadialSNR(clip)
+
+
+@pytest.mark.parametrize("boxes", [(), (2,), (3, 1), (1, 1), (0,), "3", 1.5])
+def test_bad_boxes(boxes: object) -> None:
+    with pytest.raises(ParameterError, match="odd numbers of pixels"):
+        RadialSNR(boxes=boxes)  # type: ignore[arg-type]
 
 
 def test_rings_refuse_other_shapes_and_complex_images(image_spec: MakeSpec) -> None:
