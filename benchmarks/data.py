@@ -192,7 +192,7 @@ def run_of_frames(size: int, n: int) -> Path:
         bad = sidpy.Dataset.from_array(mask, title="mask")
         for i, name in enumerate(("frame", "y", "x")):
             image.set_dimension(i, sidpy.Dimension(np.arange(image.shape[i]), name, dimension_type="spatial" if i else "temporal"))
-        geometry = pc.Geometry((size / 2 + 0.3, size / 2 - 1.6), pixel_size=110e-6, distance=0.1, wavelength=1.3e-10)
+        geometry = pc.Geometry((size / 2 + 0.3, size / 2 - 1.6), pixel_size=(110e-6, 110e-6), distance=0.1, wavelength=1.3e-10)
         write_cxi({"image": pc.with_geometry(image, geometry), "mask": bad}, path, compression="bitshuffle-lz4")
 
     return _once(f"run-{n}x{size}.cxi", write)

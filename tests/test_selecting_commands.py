@@ -202,6 +202,10 @@ def test_photons_of_kept_frames(call, folder: Path, tmp_path: Path) -> None:  # 
     assert code == 2
     assert "photons" in err
     assert not (tmp_path / "kept.emc").exists()
+    assert call("select", "run_1_peaks.h5", "--threshold", 12, "--gain", 50, "-o", tmp_path / "kept.emc")[0] == 0
+    (kept,) = pc.read(tmp_path / "kept.emc").values()
+    assert kept.shape[1] == SHAPE[0] * SHAPE[1]
+    assert np.asarray(kept).max() in (4, 5)
 
 
 def test_compare(call, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

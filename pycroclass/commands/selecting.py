@@ -66,6 +66,7 @@ def select(
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     positive: Annotated[str, typer.Option(help="Name of the class of hits.")] = "hit",
     save_veto: Annotated[Path | None, typer.Option(help="Write the thresholds, a .json file.")] = None,
+    gain: Annotated[float | None, typer.Option(help="What a photon adds, for .emc; by default the frames hold photons.")] = None,
     geometry: Annotated[
         Path | None, typer.Option(help="CrystFEL's .geom of the frames, for .stream; by default that of the files.")
     ] = None,
@@ -112,7 +113,7 @@ def select(
     if save_veto is not None:
         wrote(chosen.save(save_veto, overwrite=overwrite))
     for name in output:
-        for path in _written(selection, name, _peaks_of(parts), geometry, overwrite=overwrite):
+        for path in _written(selection, name, _peaks_of(parts), geometry, gain, overwrite=overwrite):
             wrote(path)
 
 
@@ -168,13 +169,21 @@ def _paths(name: str) -> dict[str | None, Path]:
 
 
 def _written(
-    selection: FrameSelection, name: str, peaks: Mapping[str, sidpy.Dataset], geometry: Path | None, *, overwrite: bool
+    selection: FrameSelection,
+    name: str,
+    peaks: Mapping[str, sidpy.Dataset],
+    geometry: Path | None,
+    gain: float | None,
+    *,
+    overwrite: bool,
 ) -> list[Path]:
-    from pycroclass.selection import write_lst, write_selected_cxi, write_selection, write_stream
+    from pycroclass.selection import write_lst, write_selected_cxi, write_selected_emc, write_selection, write_stream
 
     match Path(name).suffix.lower():
         case ".cxi":
             return [write_selected_cxi(selection, name, peaks=peaks, overwrite=overwrite)]
+        case ".emc":
+            return [write_selected_emc(selection, name, gain=gain, overwrite=overwrite)]
         case ".stream":
             detector = _detector(selection, geometry)
             return [write_stream(selection, name, peaks=peaks.get("peaks"), geometry=detector, overwrite=overwrite)]

@@ -48,7 +48,7 @@ FORMATS: Final = (
     SelectionFormat(
         ".stream",
         "pycroclass.selection.stream_writing:write_stream",
-        "pycroclass.selection.stream_reading:frames_of_stream",
+        "pycroclass.selection.stream_reading:read_stream_frames",
         "all frames as chunks of a CrystFEL stream, with peaks where there are any",
     ),
     _ours(".emc", "selected_emc", "write_selected_emc", None, "kept frames as photons for Dragonfly"),

@@ -115,11 +115,6 @@ def read_stream(path: str | os.PathLike[str], *, folder: str | os.PathLike[str] 
     return Stream(_selection(found, header.about), _padded(tables, file), header.geometry)
 
 
-def frames_of_stream(path: str | os.PathLike[str]) -> FrameSelection:
-    """The frames of a stream file, as `read_stream` reads them."""
-    return read_stream(path).frames
-
-
 def read_stream_frames(path: str | os.PathLike[str]) -> FrameSelection:
     """The frames alone of `read_stream`."""
     return read_stream(path).frames
