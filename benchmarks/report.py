@@ -20,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reference" / "benchmarks-table.md"
 IMAGES = ROOT / "docs" / "images"
 _COLOURS = {"ours": "#c44e00", "peer": "#8fa3b5", "limit": "#4c9a6a"}
-_ORDER = ("classify", "classify_gpu", "map_reduce", "storage", "learning", "scale", "training", "overhead", "peaks")
+_ORDER = ("classify", "classify_gpu", "map_reduce", "storage", "learning", "scale", "training", "overhead", "peaks", "hits")
 
 
 def keep(suite: str, title: str, described: dict[str, Any], results: Sequence[dict[str, Any]], *, adds: bool = False) -> None:
