@@ -33,7 +33,7 @@ from pycroclass.reduction import hash_uniform
 from pycroclass.selection.expectation import Expectation
 from pycroclass.selection.frame_places import Places, places
 from pycroclass.selection.frame_selection import DECISIONS, Booleans, Floats, FrameSelection, Integers
-from pycroclass.selection.scores import HIT, MISS, UNCERTAIN, Kind, Results, Scores, kind_of, scores_of
+from pycroclass.selection.scores import HIT, MISS, NEEDED, UNCERTAIN, Kind, Results, Scores, named, scores_of
 from pycroclass.sid import provenance_of
 from pycroclass.writers.record import versions
 
@@ -419,8 +419,7 @@ def _frames_of(part: Any, kind: Kind) -> sidpy.Dataset:
         return part
     if not isinstance(part, Mapping):
         raise DataError("scores alone do not say where their frames lie: give their places, or the results that they came from")
-    known = kind_of(part) if kind == "label" else kind
-    return part[{"probability": "probability", "peaks": "n_peaks", "label": "label"}[known]]
+    return named(part)[NEEDED[kind]]
 
 
 def _record(parts: Sequence[Any], values: Floats) -> dict[str, Any]:
