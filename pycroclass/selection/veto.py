@@ -31,7 +31,7 @@ from pycroclass.operator import set_field
 from pycroclass.operators.peak_count_rule import PeakCountRule
 from pycroclass.reduction import hash_uniform
 from pycroclass.selection.expectation import Expectation
-from pycroclass.selection.frame_places import Places, places
+from pycroclass.selection.frame_places import Places, origins, places
 from pycroclass.selection.frame_selection import DECISIONS, Booleans, Floats, FrameSelection, Integers
 from pycroclass.selection.scores import HIT, MISS, NEEDED, UNCERTAIN, Kind, Results, Scores, named, scores_of
 from pycroclass.sid import provenance_of
@@ -423,13 +423,14 @@ def _frames_of(part: Any, kind: Kind) -> sidpy.Dataset:
 
 
 def _record(parts: Sequence[Any], values: Floats) -> dict[str, Any]:
-    """What the scores were: a digest, and the files that held them where they were stored."""
-    results = [
-        one
-        for part in parts
-        if isinstance(part, Mapping | sidpy.Dataset)
-        for one in (part.values() if isinstance(part, Mapping) else [part])
-    ]
-    stamps = {stamp.path: stamp for one in results if (tree := provenance_of(one)).verb == "read" for stamp in tree.files}
+    """What the scores are: their digest, the files that held them where they were stored, and what computed them."""
+    results = [one for part in parts if isinstance(part, Mapping | sidpy.Dataset) for one in named(part).values()]
+    trees = [provenance_of(one) for one in results]
+    stamps = {stamp.path: stamp for tree in trees if tree.verb == "read" for stamp in tree.files}
     files = [{"path": path, "size": stamp.size, "digest": stamp.digested("sampled").digest} for path, stamp in stamps.items()]
-    return {"digest": ArrayValue(values).digest, "files": files}
+    steps: list[Any] = []
+    for node in (node for tree in trees for node in origins(tree) if node.verb == "run"):
+        step = node.parameters.get("bundle") or node.parameters["pipeline"]
+        if step not in steps:
+            steps.append(step)
+    return {"digest": ArrayValue(values).digest, "files": files, "steps": steps}
