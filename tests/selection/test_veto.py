@@ -20,7 +20,7 @@ import pycroclass as pc
 from pycroclass.errors import DataError, ParameterError, ReadError, WriteError
 from pycroclass.evaluation import Target
 from pycroclass.selection import FrameSelection, Places, Scores, Veto, VetoPolicy, scores_of
-from pycroclass.selection.veto import sample_uniform
+from pycroclass.selection.sampling import sample_uniform
 
 
 def some_places(n: int, file: str = "/data/run.cxi") -> Places:
