@@ -97,6 +97,7 @@ def test_thresholds_from_labelled_runs(call, folder: Path, tmp_path: Path) -> No
     np.testing.assert_array_equal(table.decision == "hit", both >= wanted.keep_from)
     assert table.about["veto"] == wanted.to_dict()
     assert [Path(one["path"]).name for one in table.about["scores"]["files"]] == ["run_1_peaks.h5", "run_2_peaks.h5"]
+    assert [list(step) for step in table.about["scores"]["steps"][0]] == [["PeakFinder8"]]
     kept = table.kept()
     listed = read_lst(tmp_path / "kept.lst")
     assert list(zip(listed.file, listed.index, strict=True)) == list(zip(kept.file, kept.index, strict=True))

@@ -94,7 +94,7 @@ def select(
         chosen = Veto.load(veto)
     else:
         policy = VetoPolicy(
-            _target("sensitivity", sensitivity or _SENSITIVITY, guarantee, confidence),
+            _target("sensitivity", _SENSITIVITY if sensitivity is None else sensitivity, guarantee, confidence),
             _sure(precision, specificity, guarantee, confidence),
             keep_misses,
             seed,
@@ -251,7 +251,8 @@ def _fitted(policy: VetoPolicy, parts: Sequence[Any], labelled: Sequence[str], p
     name = "probability" if kind == "probability" else "n_peaks"
     where: Places = Places.joined([places(part[name]) for part in parts])
     known, is_hit = truth_of(labelled, positive=positive).among(where)
-    return policy.fit_scores(scores[known], is_hit, kind=kind, positive=positive)
+    has_answer = ~np.isnan(scores[known])  # frames without one are kept in any case
+    return policy.fit_scores(scores[known][has_answer], is_hit[has_answer], kind=kind, positive=positive)
 
 
 def _counts(selection: FrameSelection) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self, get_args
@@ -17,7 +17,7 @@ from pycroclass.geometry import MODULE
 from pycroclass.operator import Selection, set_field
 from pycroclass.provenance import DigestKind, FileStamp, Provenance
 from pycroclass.readers.hdf5_file import Hdf5Array
-from pycroclass.readers.records import records
+from pycroclass.readers.records import Record, records
 from pycroclass.replay import located, pipeline_of, rebuild
 from pycroclass.selection.frame_selection import Booleans, Integers, Strings
 from pycroclass.serialize import registry
@@ -133,6 +133,21 @@ def places(dataset: sidpy.Dataset) -> Places:
     return found
 
 
+def origins(tree: Provenance) -> Iterator[Provenance]:
+    """All that a dataset went through, the last step first, on through files that hold results."""
+    for node in tree.walk():
+        yield node
+        if (record := _record_of(node, node.parameters.get("path"))) is not None:
+            yield from origins(record.provenance)
+
+
+def _record_of(tree: Provenance, path: Any) -> Record | None:
+    """How a result was computed that was read from a file at this path; None for a recording."""
+    if tree.verb != "read" or tree.parameters.get("format") != "NSID" or not Path(path).exists():
+        return None
+    return records(path).get(tree.parameters["key"])
+
+
 def _of(tree: Provenance, beside: Path | None) -> Places:
     """The places at a node of a tree; ``beside`` is the result file that holds the tree."""
     match tree.verb:
@@ -170,7 +185,7 @@ def _of_read(tree: Provenance, dataset: sidpy.Dataset | None, beside: Path | Non
     if isinstance(path, list | tuple):  # a stack of images
         return _single([located(one, beside or Path(one)) for one in path])
     where = located(path, beside or Path(path))
-    if tree.parameters.get("format") == "NSID" and (record := records(where).get(tree.parameters["key"])) is not None:
+    if (record := _record_of(tree, where)) is not None:
         return _of(record.provenance, Path(where))
     _warn_of_changes(tree, beside)
     return _recorded(rebuild(tree, beside or Path(where)) if dataset is None else dataset, where)

@@ -19,7 +19,7 @@ from pycroclass.spec import Spec
 
 Kind = Literal["probability", "peaks", "label"]
 """What a score is: the probability of a hit, a count of peaks, or what follows from a label that was given."""
-_NEEDED: Final[dict[Kind, str]] = {"probability": "probability", "peaks": "n_peaks", "label": "label"}
+NEEDED: Final[dict[Kind, str]] = {"probability": "probability", "peaks": "n_peaks", "label": "label"}
 """The result that tells each."""
 MISS, UNCERTAIN, HIT = range(3)
 """Numbers of `DECISIONS`."""
@@ -50,21 +50,6 @@ class Scores:
             raise DataError(f"scores have the shape {self.values.shape}, wanted one for each frame")
 
 
-def kind_of(results: Results) -> Kind:
-    """What the results tell best: a label that was decided, else a probability, else a number of peaks.
-
-    Raises
-    ------
-    DataError
-        If they tell none of these.
-    """
-    known = _named(results)
-    for kind in ("label", "probability", "peaks"):
-        if _NEEDED[kind] in known:
-            return kind
-    raise DataError(f"wanted results of a classifier or a peak finder ({', '.join(_NEEDED.values())}), got {', '.join(known) or 'none'}")
-
-
 def scores_of(results: Results, kind: Kind, *, positive: str = "hit") -> Scores:
     """The scores of frames. Computes what is not computed yet, and nothing else.
 
@@ -88,11 +73,11 @@ def scores_of(results: Results, kind: Kind, *, positive: str = "hit") -> Scores:
     DataError
         If the results do not tell it, or not for each frame.
     """
-    known = _named(results)
-    if _NEEDED[kind] not in known:
-        raise DataError(f"wanted {_NEEDED[kind]!r} among the results, got {', '.join(known) or 'none'}")
+    known = named(results)
+    if NEEDED[kind] not in known:
+        raise DataError(f"wanted {NEEDED[kind]!r} among the results, got {', '.join(known) or 'none'}")
     wanted = [
-        name for name in ("label", "confidence", "probability", "n_peaks") if name in known and (kind == "label" or name == _NEEDED[kind])
+        name for name in ("label", "confidence", "probability", "n_peaks") if name in known and (kind == "label" or name == NEEDED[kind])
     ]
     arrays, specs = zip(*(unwrap(known[name]) for name in wanted), strict=True)
     values = dict(zip(wanted, map(np.asarray, dask.compute(*arrays)), strict=True))
@@ -131,6 +116,8 @@ def _decided(label: npt.NDArray[Any], classes: tuple[str, ...], positive: str) -
     return numbers[np.where(label < 0, len(classes), label)].astype(np.int64)
 
 
-def _named(results: Results) -> Mapping[str, sidpy.Dataset]:
-    """Results by name; a single one has its title."""
-    return {str(results.title): results} if isinstance(results, sidpy.Dataset) else results
+def named(results: Results) -> Mapping[str, sidpy.Dataset]:
+    """Results by name, which is the last part of a path in a file; a single one has its title."""
+    if isinstance(results, sidpy.Dataset):
+        return {str(results.title): results}
+    return {name.rsplit("/", 1)[-1]: dataset for name, dataset in results.items()}

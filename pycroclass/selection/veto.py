@@ -8,7 +8,6 @@ checked later.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -29,12 +28,12 @@ from pycroclass.evaluation.thresholds import Target, rank, threshold_for
 from pycroclass.files import refuse_existing, write_whole
 from pycroclass.operator import set_field
 from pycroclass.operators.peak_count_rule import PeakCountRule
-from pycroclass.reduction import hash_uniform
 from pycroclass.selection.expectation import Expectation
 from pycroclass.selection.frame_places import Places, places
 from pycroclass.selection.frame_selection import DECISIONS, Booleans, Floats, FrameSelection, Integers
-from pycroclass.selection.scores import HIT, MISS, UNCERTAIN, Kind, Results, Scores, kind_of, scores_of
-from pycroclass.sid import provenance_of
+from pycroclass.selection.sampling import sample_uniform
+from pycroclass.selection.score_record import scores_record
+from pycroclass.selection.scores import HIT, MISS, NEEDED, UNCERTAIN, Kind, Results, Scores, named, scores_of
 from pycroclass.writers.record import versions
 
 log = logging.getLogger(__name__)
@@ -265,7 +264,7 @@ class Veto:
             [NO_ANSWER, "hit", "uncertain", SAMPLED],
             "",
         )
-        about = {"veto": self.to_dict(), "scores": _record(parts, values), "versions": versions()}
+        about = {"veto": self.to_dict(), "scores": scores_record(parts, values), "versions": versions()}
         decision = np.array(DECISIONS)[decided]
         return FrameSelection(where.file, where.dataset, where.index, where.event, values, decision, reason, about=about)
 
@@ -385,18 +384,6 @@ class Veto:
         return np.select(above, [UNCERTAIN, HIT, UNCERTAIN], MISS)
 
 
-def sample_uniform(where: Places, seed: int) -> Floats:
-    """A random number in [0, 1) for each frame, from the seed and the name of its file, its dataset and its number alone."""
-    found = np.empty(len(where))
-    frames: dict[tuple[str, str], list[int]] = {}
-    for i, key in enumerate(zip(where.file.tolist(), where.dataset.tolist(), strict=True)):
-        frames.setdefault(key, []).append(i)
-    for (file, dataset), here in frames.items():
-        named = json.dumps([seed, Path(file).name, dataset]).encode()
-        found[here] = hash_uniform(where.index[here], int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "big"))
-    return found
-
-
 def _calibration(scores: Floats, is_hit: Booleans, keep_from: float, target: Target) -> dict[str, Any]:
     is_below = scores < keep_from
     return {
@@ -419,18 +406,4 @@ def _frames_of(part: Any, kind: Kind) -> sidpy.Dataset:
         return part
     if not isinstance(part, Mapping):
         raise DataError("scores alone do not say where their frames lie: give their places, or the results that they came from")
-    known = kind_of(part) if kind == "label" else kind
-    return part[{"probability": "probability", "peaks": "n_peaks", "label": "label"}[known]]
-
-
-def _record(parts: Sequence[Any], values: Floats) -> dict[str, Any]:
-    """What the scores were: a digest, and the files that held them where they were stored."""
-    results = [
-        one
-        for part in parts
-        if isinstance(part, Mapping | sidpy.Dataset)
-        for one in (part.values() if isinstance(part, Mapping) else [part])
-    ]
-    stamps = {stamp.path: stamp for one in results if (tree := provenance_of(one)).verb == "read" for stamp in tree.files}
-    files = [{"path": path, "size": stamp.size, "digest": stamp.digested("sampled").digest} for path, stamp in stamps.items()]
-    return {"digest": ArrayValue(values).digest, "files": files}
+    return named(part)[NEEDED[kind]]
