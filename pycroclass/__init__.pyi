@@ -114,6 +114,7 @@ from .per_item import column, take
 from .placement import with_geometry
 from .provenance import Provenance
 from .readers import read
+from .readers.results import read_results
 from .recipe import Recipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
@@ -281,6 +282,7 @@ __all__ = [
     "pretrained",
     "read",
     "read_crystfel",
+    "read_results",
     "read_selection",
     "replay",
     "report",
