@@ -76,7 +76,11 @@ def areas(
         probability = np.asarray(pc.classify(tiles.some(name, is_tested), bundle)["probability"])[:, 1]
         found.append(roc_auc_score(tiles.labels[is_tested], probability))
     print(
-        name, preprocessing, np.round(found, 4).tolist(), f"mean {np.mean(found):.4f}", f"{learned.shape[0]} tiles to learn from, {is_tested.sum()} to test on"
+        name,
+        preprocessing,
+        np.round(found, 4).tolist(),
+        f"mean {np.mean(found):.4f}",
+        f"{learned.shape[0]} tiles to learn from, {is_tested.sum()} to test on",
     )
     return found
 
