@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import pycroclass as pc
 from pycroclass.hits.training import NETWORK, PREPROCESSING
+from pycroclass.operator import Composable
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -20,7 +21,7 @@ TRAINING = (1, 3, 5, 13, 17)
 SIZE = 350
 CLASSES = ("miss", "hit")
 SEEDS = (0, 1, 2, 3, 4)
-GATE = 0.97
+GATE = 0.99
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,36 @@ def tiles(shared: Path) -> Tiles:
     return Tiles(np.stack(counts).astype(np.float32), np.stack(snr).astype(np.float32), labels[order], frame)
 
 
-def areas(tiles: Tiles, name: str, classifier: pc.NetworkClassifier, preprocessing: object) -> list[float]:
+def areas(
+    tiles: Tiles, name: str, classifier: pc.NetworkClassifier, preprocessing: Composable | None, seeds: tuple[int, ...]
+) -> list[float]:
     """Area under the curve on the tiles of the frames that were not learned from, for each seed."""
     is_known = np.isin(tiles.frame, TRAINING)
     is_tested = ~is_known & (tiles.labels >= 0)
     found = []
-    for seed in SEEDS:
-        settings = replace(classifier, seed=seed)
-        bundle = pc.train(tiles.some(name, is_known & (tiles.labels >= 0)), settings, preprocessing=preprocessing)
+    for seed in seeds:
+        learned = tiles.some(name, is_known & (tiles.labels >= 0))
+        bundle = pc.train(learned, replace(classifier, seed=seed), preprocessing=preprocessing)
         probability = np.asarray(pc.classify(tiles.some(name, is_tested), bundle)["probability"])[:, 1]
         found.append(roc_auc_score(tiles.labels[is_tested], probability))
-    print(name, np.round(found, 4).tolist(), f"mean {np.mean(found):.4f}")
+    print(
+        name,
+        preprocessing,
+        np.round(found, 4).tolist(),
+        f"mean {np.mean(found):.4f}",
+        f"{learned.shape[0]} tiles to learn from, {is_tested.sum()} to test on",
+    )
     return found
 
 
 def test_the_network_on_signal_to_noise(tiles: Tiles) -> None:
-    found = areas(tiles, "snr", NETWORK, pc.Pipeline(PREPROCESSING.steps()[1:]))
+    found = areas(tiles, "snr", NETWORK, pc.Pipeline(PREPROCESSING.steps()[1:]), SEEDS)
     assert np.mean(found) >= GATE
 
 
-def test_the_plain_network(tiles: Tiles) -> None:
+@pytest.mark.parametrize("preprocessing", [None, pc.Log1p(), pc.Anscombe()], ids=["linear", "log", "Anscombe"])
+def test_the_plain_network_is_no_better(tiles: Tiles, preprocessing: Composable | None) -> None:
+    """Reported; a bound on the plain network would bind nobody."""
     plain = pc.NetworkClassifier("hit_network", classes=CLASSES, epochs=8, batch_size=16, learning_rate=2e-3, augmentation="dihedral")
-    areas(tiles, "counts", plain, pc.Log1p())
+    (found,) = areas(tiles, "counts", plain, preprocessing, SEEDS[:1])
+    assert found < 0.995

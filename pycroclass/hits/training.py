@@ -215,8 +215,8 @@ def fit_logistic(features: Floats, labels: Integers, *, penalty: float = _PENALT
     Examples
     --------
     >>> weights, bias = fit_logistic(np.array([[0.0, 1.0], [1.0, 0.0], [9.0, 1.0], [8.0, 0.0]]), np.array([0, 0, 1, 1]))
-    >>> weights[0] > 0.5, weights[1] < 0.1, bias < 0
-    (True, True, True)
+    >>> weights.round(2).tolist(), round(bias, 1)
+    ([0.76, 0.0], -3.4)
     """
     counts = np.bincount(labels, minlength=2)
     if not counts.all():
