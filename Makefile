@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 # Those that need no data of their own.
-EXAMPLES := own_operator cluster_spectrum_image find_hits sort_drops marco_records sort_new_plates
+EXAMPLES := own_operator cluster_spectrum_image find_hits run_to_crystfel sort_drops marco_records sort_new_plates
 
 .PHONY: demo test test-slow check lint docs examples bench bench-gpu clean
 
