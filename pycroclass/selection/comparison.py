@@ -67,7 +67,7 @@ class Comparison:
         return table
 
     def jaccard(self) -> pd.DataFrame:
-        """For each pair, the share of the frames that one of them keeps which both keep: |A ∩ B| / |A ∪ B|; NaN where neither keeps any."""
+        """For each pair, the share of the frames that one of them keeps which both keep (Jaccard index); NaN where neither keeps any."""
         import pandas as pd
 
         kept = self.is_kept.astype(np.int64)
