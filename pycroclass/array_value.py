@@ -12,6 +12,19 @@ import numpy.typing as npt
 from pycroclass.errors import ParameterError
 
 
+def frozen(values: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """A copy that cannot be written to.
+
+    Examples
+    --------
+    >>> frozen([0, 1], bool).flags.writeable
+    False
+    """
+    array = np.array(values, dtype)
+    array.setflags(write=False)
+    return array
+
+
 class ArrayValue:
     """An array that does not change, equal to another by content.
 

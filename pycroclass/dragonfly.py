@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pycroclass.array_value import frozen
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import DetectorGeometry, FloatArray, Geometry, PanelGeometry
 from pycroclass.readers.building import reading
@@ -71,8 +72,7 @@ class DragonflyDetector:
     def __post_init__(self) -> None:
         n_pixels = len(self.correction)
         for name, shape, dtype in (("q", (n_pixels, 3), "f8"), ("correction", (n_pixels,), "f8"), ("mask", (n_pixels,), "u1")):
-            values = np.array(getattr(self, name), dtype)
-            values.setflags(write=False)
+            values = frozen(getattr(self, name), dtype)
             object.__setattr__(self, name, values)
             if values.shape != shape or not np.isfinite(values).all():
                 raise ParameterError(f"{name} must hold finite numbers of shape {shape}, got the shape {values.shape}")

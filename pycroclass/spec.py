@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from pycroclass.array_value import frozen
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import DetectorGeometry
 
@@ -88,8 +89,7 @@ class Axis:
         object.__setattr__(self, "kind", AxisKind(self.kind))
         object.__setattr__(self, "size", int(self.size))
         if self.explicit is not None:
-            values = np.array(self.explicit, dtype=np.float64)
-            values.setflags(write=False)
+            values = frozen(self.explicit, np.float64)
             object.__setattr__(self, "explicit", values)
             if values.shape != (self.size,):
                 raise ParameterError(f"axis {self.name!r} of {self.size} needs as many values, got shape {values.shape}")

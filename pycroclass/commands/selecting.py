@@ -112,8 +112,9 @@ def select(
     out.print(_counts(selection))
     if save_veto is not None:
         wrote(chosen.save(save_veto, overwrite=overwrite))
+    peaks = _peaks_of(parts)
     for name in output:
-        for path in _written(selection, name, _peaks_of(parts), geometry, gain, overwrite=overwrite):
+        for path in _written(selection, name, peaks, geometry, gain, overwrite=overwrite):
             wrote(path)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pycroclass.array_value import frozen
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.operator import set_field
 
@@ -63,10 +64,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         set_field(self, "classes", tuple(str(name) for name in self.classes))
-        set_field(self, "probability", _frozen(self.probability, np.float64))
+        set_field(self, "probability", frozen(self.probability, np.float64))
         for name, dtype in (("labels", np.int64), ("groups", np.str_), ("names", np.str_), ("decided", np.int64)):
             if getattr(self, name) is not None:
-                set_field(self, name, _frozen(getattr(self, name), dtype))
+                set_field(self, name, frozen(getattr(self, name), dtype))
         self._check()
 
     @property
@@ -169,9 +170,3 @@ class Predictions:
     def _check_range(self, name: str, values: Integers, largest: int) -> None:
         if values.size and not 0 <= values.min() <= values.max() <= largest:
             raise DataError(f"{name} run from {values.min()} to {values.max()}, wanted 0 to {largest} for {self.classes}; leave out others")
-
-
-def _frozen(values: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    array = np.array(values, dtype)
-    array.setflags(write=False)
-    return array

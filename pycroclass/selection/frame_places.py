@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import sidpy
 
+from pycroclass.array_value import frozen
 from pycroclass.errors import AxisError, DataError
 from pycroclass.geometry import MODULE
 from pycroclass.operator import Selection, set_field
@@ -19,7 +20,7 @@ from pycroclass.provenance import DigestKind, FileStamp, Provenance
 from pycroclass.readers.hdf5_file import Hdf5Array
 from pycroclass.readers.records import Record, records
 from pycroclass.replay import located, pipeline_of, rebuild
-from pycroclass.selection.frame_selection import Booleans, Integers, Strings
+from pycroclass.selection.frame_selection import PLACE, Booleans, Integers, Strings
 from pycroclass.serialize import registry
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.source import sources_along
@@ -28,7 +29,6 @@ from pycroclass.stage import Cut, plan
 
 log = logging.getLogger(__name__)
 
-_TYPES: Final = {"file": np.str_, "dataset": np.str_, "index": np.int64, "event": np.str_}
 _REMEDY: Final = "Read recordings with pycroclass.read, run pipelines on them, and join them with take and concatenate alone"
 
 
@@ -65,11 +65,9 @@ class Places:
     event: Strings
 
     def __post_init__(self) -> None:
-        for name, dtype in _TYPES.items():
-            values: npt.NDArray[Any] = np.array(getattr(self, name), dtype)
-            values.setflags(write=False)
-            set_field(self, name, values)
-        for name in _TYPES:
+        for name, dtype in PLACE.items():
+            set_field(self, name, frozen(getattr(self, name), dtype))
+        for name in PLACE:
             if getattr(self, name).shape != (len(self.index),):
                 raise DataError(f"{name} has the shape {getattr(self, name).shape}, wanted ({len(self.index)},): one value for each frame")
 
@@ -78,16 +76,16 @@ class Places:
 
     def take(self, frames: Integers | Booleans | slice) -> Places:
         """Some of the frames, by number, by a mask or by a slice."""
-        return Places(**{name: getattr(self, name)[frames] for name in _TYPES})
+        return Places(**{name: getattr(self, name)[frames] for name in PLACE})
 
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Self:
         """Those of several datasets, one behind the other."""
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _TYPES})
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in PLACE})
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in _TYPES}
+        return {name: getattr(self, name) for name in PLACE}
 
 
 def places(dataset: sidpy.Dataset) -> Places:

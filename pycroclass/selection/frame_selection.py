@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pycroclass.array_value import frozen
 from pycroclass.errors import DataError
 from pycroclass.operator import set_field
 
@@ -22,9 +23,10 @@ Booleans = npt.NDArray[np.bool_]
 
 DECISIONS: Final = ("miss", "uncertain", "hit")
 """What a frame can be called."""
-_TYPES: Final = {"file": np.str_, "dataset": np.str_, "index": np.int64, "event": np.str_, "score": np.float64} | dict.fromkeys(
-    ("decision", "reason"), np.str_
-)
+PLACE: Final = {"file": np.str_, "dataset": np.str_, "index": np.int64, "event": np.str_}
+"""Columns that say where a frame lies, and their types."""
+COLUMNS: Final = {**PLACE, "score": np.float64, "decision": np.str_, "reason": np.str_}
+"""All columns that every selection has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +78,9 @@ class FrameSelection:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, dtype in _TYPES.items():
-            set_field(self, name, _frozen(getattr(self, name), dtype))
-        set_field(self, "more", {name: _frozen(values) for name, values in self.more.items()})
+        for name, dtype in COLUMNS.items():
+            set_field(self, name, frozen(getattr(self, name), dtype))
+        set_field(self, "more", {name: frozen(values) for name, values in self.more.items()})
         self._check()
 
     def __len__(self) -> int:
@@ -94,19 +96,32 @@ class FrameSelection:
         """The frames that are kept."""
         return self.take(self.is_kept)
 
+    def kept_some(self) -> FrameSelection:
+        """As `kept`, where there must be some.
+
+        Raises
+        ------
+        DataError
+            If no frame is kept.
+        """
+        kept = self.kept()
+        if not len(kept):
+            raise DataError(f"no frame is kept of the {len(self)} in the selection: there is nothing to write")
+        return kept
+
     def take(self, frames: Integers | Booleans | slice) -> FrameSelection:
         """Some of the frames, by number, by a mask or by a slice."""
-        columns = {name: getattr(self, name)[frames] for name in _TYPES}
+        columns = {name: getattr(self, name)[frames] for name in COLUMNS}
         return FrameSelection(**columns, more={name: values[frames] for name, values in self.more.items()}, about=self.about)
 
     def table(self) -> pd.DataFrame:
         """A row for each frame."""
         import pandas as pd  # takes half a second, which few need
 
-        return pd.DataFrame({name: getattr(self, name) for name in _TYPES} | dict(self.more))
+        return pd.DataFrame({name: getattr(self, name) for name in COLUMNS} | dict(self.more))
 
     def _check(self) -> None:
-        for name, values in {**{name: getattr(self, name) for name in _TYPES}, **self.more}.items():
+        for name, values in {**{name: getattr(self, name) for name in COLUMNS}, **self.more}.items():
             if values.shape != (len(self.index),):
                 raise DataError(f"{name} has the shape {values.shape}, wanted ({len(self.index)},): one value for each frame")
         if unknown := set(self.decision.tolist()) - set(DECISIONS):
@@ -116,9 +131,3 @@ class FrameSelection:
             if place in seen:
                 raise DataError("frame {2} of {1!r} in {0} stands there twice".format(*place))
             seen.add(place)
-
-
-def _frozen(values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-    array = np.array(values, dtype)
-    array.setflags(write=False)
-    return array

@@ -20,7 +20,7 @@ import h5py
 from pycroclass.errors import ParameterError, ReadError, WriteError
 from pycroclass.readers import read
 from pycroclass.selection.frame_places import places
-from pycroclass.selection.frame_selection import DECISIONS, FrameSelection
+from pycroclass.selection.frame_selection import DECISIONS, PLACE, FrameSelection
 from pycroclass.writers.atomic import whole_or_nothing
 
 LISTED: Final = "listed"
@@ -28,7 +28,6 @@ LISTED: Final = "listed"
 ONLY_KEPT: Final = "only_kept"
 """In ``about``: whether it is known of the kept frames alone that they were looked at."""
 _ABOUT: Final = ".json"
-_PLACE: Final = ("file", "dataset", "index", "event")
 
 Row = tuple[str, str, int, str]
 """A place."""
@@ -137,7 +136,7 @@ def read_lst(path: str | os.PathLike[str], *, data: str | None = None, decision:
     lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
     rows = [row for number, line in lines for row in _read_line(source, number, line, data)]
     n = len(rows)
-    columns: dict[str, Any] = dict(zip(_PLACE, zip(*rows, strict=True) if rows else ([], [], [], []), strict=True))
+    columns: dict[str, Any] = dict(zip(PLACE, zip(*rows, strict=True) if rows else ([], [], [], []), strict=True))
     columns |= {"score": [float("nan")] * n, "decision": [decision] * n, "reason": [LISTED] * n}
     return FrameSelection(**columns, about={ONLY_KEPT: True, **_about(source)})
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import sidpy
 
-from pycroclass.errors import DataError, ParameterError
+from pycroclass.errors import ParameterError
 from pycroclass.per_item import ITEMS, take
 from pycroclass.provenance import Provenance
 from pycroclass.readers.cxi_results import SELECTION, facts
@@ -92,9 +92,7 @@ def write_selected_cxi(
     >>> found["image"].shape, np.asarray(found["hit_probability"]).tolist(), read_selected_cxi(path).index.tolist()
     ((2, 40, 50), [0.9, 0.8], [1, 2])
     """
-    kept = selection.kept()
-    if not len(kept):
-        raise DataError(f"the selection keeps none of its {len(selection)} frames: there is nothing to write")
+    kept = selection.kept_some()
     if datasets is not None and "image" not in datasets:
         raise ParameterError(f"wanted image among the datasets, got {', '.join(datasets) or 'nothing'}")
     some = selected_frames(kept) if datasets is None else _taken(datasets, selection.is_kept)

@@ -9,7 +9,6 @@ import dask.array as da
 import numpy as np
 import sidpy
 
-from pycroclass.errors import DataError
 from pycroclass.geometry import bad_pixels
 from pycroclass.operators import ToPhotons
 from pycroclass.provenance import Provenance
@@ -60,9 +59,7 @@ def write_selected_emc(
     >>> np.asarray(read_emc(write_selected_emc(selection, folder / "hits.emc", gain=130))).tolist()
     [[0, 2, 1, 0]]
     """
-    kept = selection.kept()
-    if not len(kept):
-        raise DataError(f"the selection keeps none of its {len(selection)} frames: there is nothing to write")
+    kept = selection.kept_some()
     found = selected_frames(kept)
     image = found["image"] if gain is None else ToPhotons(gain)(found["image"])
     return write_emc(_without_bad(image, found.get("mask")), path, overwrite=overwrite)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pycroclass.errors import ParameterError, ReadError
-from pycroclass.selection.frame_selection import FrameSelection
+from pycroclass.selection.frame_selection import COLUMNS, FrameSelection
 from pycroclass.selection.lists import LISTED, ONLY_KEPT
 from pycroclass.writers.atomic import whole_or_nothing
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = "pycroclass selection 1"
 _KEY: Final = b"pycroclass"
-_FIXED: Final = ("file", "dataset", "index", "event", "score", "decision", "reason")
 _NEEDED: Final = ("file", "index")
 
 
@@ -103,7 +102,7 @@ def read_table(path: str | os.PathLike[str]) -> FrameSelection:
     columns = _completed(table, source.absolute().parent)
     if "decision" not in table:
         about = {ONLY_KEPT: True, **about}
-    more = {name: table[name].to_numpy() for name in table if name not in _FIXED}
+    more = {name: table[name].to_numpy() for name in table if name not in COLUMNS}
     try:
         return FrameSelection(
             **columns, more={name: values.astype(types.get(name, _plain(values))) for name, values in more.items()}, about=about
@@ -145,7 +144,7 @@ def _from_csv(data: bytes) -> tuple[pd.DataFrame, str]:
     first, _, rest = text.partition("\n")
     record = first[1:].strip() if first.startswith("# {") else ""
     names = pd.read_csv(io.StringIO(rest if record else text), comment="#", nrows=0).columns
-    kinds: Mapping[str, Any] = {name: str for name in _FIXED if name in names and name not in ("index", "score")}
+    kinds: Mapping[str, Any] = {name: str for name in COLUMNS if name in names and name not in ("index", "score")}
     types = json.loads(record)["types"] if record else {}
     texts = {name: str for name, kind in types.items() if np.dtype(kind).kind == "U"}
     table = pd.read_csv(

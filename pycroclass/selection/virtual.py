@@ -16,16 +16,15 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from pycroclass.errors import DataError, ReadError, WriteError
+from pycroclass.errors import ReadError, WriteError
 from pycroclass.readers.hdf5_file import open_hdf5, plain
 from pycroclass.selection.carried import Part, carry
-from pycroclass.selection.frame_selection import FrameSelection, Integers
+from pycroclass.selection.frame_selection import COLUMNS, FrameSelection, Integers
 from pycroclass.writers.atomic import refuse_taken, whole_or_nothing
 
 GROUP: Final = "selection"
 """Where a file keeps the selection of its frames: a dataset for each column, and ``about`` as JSON."""
 _FORMAT: Final = "pycroclass selection 1"
-_FIXED: Final = ("file", "dataset", "index", "event", "score", "decision", "reason")
 
 
 def write_virtual(selection: FrameSelection, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -77,9 +76,7 @@ def write_virtual(selection: FrameSelection, path: str | os.PathLike[str], *, ov
     """
     target = Path(path).absolute()
     refuse_taken(target, overwrite=overwrite)
-    kept = selection.kept()
-    if not len(kept):
-        raise DataError("no frame is kept: there is nothing to show")
+    kept = selection.kept_some()
     order, parts = _parts(kept)
     if any(os.path.realpath(part.file) == os.path.realpath(target) for part in parts):
         raise WriteError(f"{target} is one of the files that hold the frames; choose another name")
@@ -97,7 +94,7 @@ def store_selection(selection: FrameSelection, file: h5py.File, name: str = GROU
     group.attrs["format"] = _FORMAT
     about = json.dumps(dict(selection.about), allow_nan=False)
     group.create_dataset("about", data=about, dtype=h5py.string_dtype())
-    for column, values in [*((column, getattr(selection, column)) for column in _FIXED), *selection.more.items()]:
+    for column, values in [*((column, getattr(selection, column)) for column in COLUMNS), *selection.more.items()]:
         if values.dtype.kind == "U":
             group.create_dataset(column, data=values.astype(object), dtype=h5py.string_dtype())
         else:
@@ -118,7 +115,7 @@ def read_selection_of(path: str | os.PathLike[str], name: str = GROUP) -> FrameS
             raise ReadError(f"{path} keeps no selection of its frames: wanted a group {name!r} of the format {_FORMAT!r}")
         columns: dict[str, Any] = {column: _column(group[column]) for column in group if column != "about"}
         about = json.loads(group["about"][()])
-    fixed = {column: columns.pop(column) for column in _FIXED}
+    fixed = {column: columns.pop(column) for column in COLUMNS}
     return FrameSelection(**fixed, more=columns, about=about)
 
 
