@@ -106,7 +106,7 @@ class FrameSelection:
         """
         kept = self.kept()
         if not len(kept):
-            raise DataError(f"no frame is kept of the {len(self)} in the selection: there is nothing to write")
+            raise DataError(f"the selection keeps none of its {len(self)} frames: no frame is kept, there is nothing to write")
         return kept
 
     def take(self, frames: Integers | Booleans | slice) -> FrameSelection:
