@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import pycroclass as pc
-from pycroclass.batch import Finished, Settings, jobs, run_batch
+from pycroclass.recipes.batch import Finished, Settings, jobs, run_batch
 from pycroclass.simulate import Site, draw_site, simulate_drops
 
 N_KNOWN, N_NEW = 5, 3

@@ -115,7 +115,8 @@ from .placement import with_geometry
 from .provenance import Provenance
 from .readers import read
 from .readers.results import read_results
-from .recipe import Recipe
+from .recipes.recipe import Recipe
+from .recipes.training import TrainingRecipe
 from .reduction import Data, Estimator, Reduction
 from .replay import replay
 from .reporting import exploration_report, report
@@ -124,7 +125,6 @@ from .spec import Axis, AxisKind, Domain, Spec
 from .splitting import Split, count_classes, split, split_as_given
 from .stage import Execution
 from .training import train
-from .training_recipe import TrainingRecipe
 from .transfer import Normalisation, Pretrained, pretrained
 from .writers import append, pack, write
 

@@ -16,7 +16,8 @@ PAUSE = 0.1
 """Seconds after each block, so that there is time to kill something, on a fast machine too."""
 COMMAND = """
 import sys, time
-from pycroclass import batch, cli
+from pycroclass import cli
+from pycroclass.recipes import batch
 from pycroclass.commands import running
 from pycroclass.stage import Execution
 pause = float(sys.argv.pop())

@@ -16,8 +16,8 @@ import pytest
 
 import pycroclass as pc
 from pycroclass.cli import main
+from pycroclass.recipes.training import TrainingRecipe
 from pycroclass.simulate import draw_run, simulate_run
-from pycroclass.training_recipe import TrainingRecipe
 from pycroclass.writers import write_cxi, write_tfrecord
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ import pycroclass as pc
 from pycroclass.cli import main
 from pycroclass.embedding import read_map
 from pycroclass.errors import RecipeError
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.recipe import Recipe
 from pycroclass.replay import Verdict
 
 SPECTRA = np.array([[9.0, 5, 2, 1, 0, 0], [0, 0, 1, 6, 1, 0], [0, 1, 0, 0, 2, 8]])

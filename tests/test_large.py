@@ -13,8 +13,8 @@ SCRIPT = """
 import sys, time
 import numpy as np
 import pycroclass as pc
-from pycroclass.planning import describe
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.planning import describe
+from pycroclass.recipes.recipe import Recipe
 import pycroclass.writers, sidpy, torch
 
 def peak():

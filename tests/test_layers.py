@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pycroclass"
 LAYERS = [
-    {"_version", "errors", "profile", "threads", "interrupt"},
+    {"_version", "errors", "profile", "threads"},
     {"geometry", "metadata_json", "array_value", "files", "stratified"},
     {"spec", "provenance"},
     {"operator"},
@@ -23,10 +23,7 @@ LAYERS = [
     {"api", "exploring", "simulate", "splitting", "leakage"},
     {"training", "replay", "pictures", "evaluation"},
     {"selection", "hits"},
-    {"earlier", "recipe", "class_counts", "embedding", "reporting"},
-    {"batch"},
-    {"labelled_files"},
-    {"planning", "demo", "progress", "training_recipe"},
+    {"embedding", "reporting", "recipes", "demo"},
     {"commands"},
     {"cli"},
 ]
@@ -45,21 +42,15 @@ RIM = {
     "training",
     "evaluation",
     "replay",
-    "recipe",
+    "recipes",
     "pictures",
-    "planning",
     "demo",
     "commands",
 } | {
-    "earlier",
-    "class_counts",
     "embedding",
-    "batch",
     "splitting",
     "leakage",
     "reporting",
-    "labelled_files",
-    "training_recipe",
     "placement",
     "crystfel",
     "dragonfly",

@@ -41,7 +41,7 @@ def evaluate(
     """Measure how good a bundle is on labelled data, in all and for each group, with intervals."""
     from pycroclass.bundle import Bundle
     from pycroclass.evaluation import evaluate as measure
-    from pycroclass.labelled_files import LabelledFiles
+    from pycroclass.recipes.labelled_files import LabelledFiles
     from pycroclass.stage import Execution
 
     for path in filter(None, (output, report, table)):
@@ -86,7 +86,7 @@ def report(
     """Write an evaluation as one HTML file that opens from disk, on a laptop or a phone."""
     from pycroclass.bundle import Bundle
     from pycroclass.evaluation import Evaluation
-    from pycroclass.labelled_files import LabelledFiles
+    from pycroclass.recipes.labelled_files import LabelledFiles
     from pycroclass.reporting import report as write_report
 
     refuse_existing(output, overwrite=overwrite, option="--overwrite")

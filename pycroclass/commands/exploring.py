@@ -70,15 +70,15 @@ class Exploration:
 
     def steps(self, *more: Composable) -> list[Composable]:
         """The steps to take before, and more."""
-        from pycroclass.recipe import read_yaml
+        from pycroclass.recipes.recipe import read_yaml
         from pycroclass.serialize import from_dict
 
         return [*([] if self.before is None else from_dict(read_yaml(self.before)).steps()), *more]
 
     def dataset(self, file: str) -> sidpy.Dataset:
         """What is chosen of a file."""
-        from pycroclass.batch import choose
         from pycroclass.readers import read
+        from pycroclass.recipes.batch import choose
 
         return choose(file, self.key, read(file, size=self.size, fit=self.fit))[1]  # type: ignore[arg-type]  # read checks it
 
@@ -100,10 +100,10 @@ class Exploration:
 
     def run(self, task: str, steps: Sequence[Composable], chosen: Sequence[Section] = (), **more: Any) -> NoReturn:
         """Run the recipe, write it where that was asked for, and then the report."""
-        from pycroclass.batch import Settings, jobs
         from pycroclass.operator import Pipeline
-        from pycroclass.progress import Spoken
-        from pycroclass.recipe import Recipe
+        from pycroclass.recipes.batch import Settings, jobs
+        from pycroclass.recipes.progress import Spoken
+        from pycroclass.recipes.recipe import Recipe
         from pycroclass.stage import Execution
 
         execution = Execution(device=self.device)

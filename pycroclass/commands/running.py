@@ -21,9 +21,9 @@ from pycroclass.errors import ParameterError
 if TYPE_CHECKING:
     import distributed
 
-    from pycroclass.batch import Job, Settings, Summary
-    from pycroclass.progress import Reporter
-    from pycroclass.recipe import Recipe
+    from pycroclass.recipes.batch import Job, Settings, Summary
+    from pycroclass.recipes.progress import Reporter
+    from pycroclass.recipes.recipe import Recipe
     from pycroclass.stage import Execution
 
 app = typer.Typer()
@@ -33,10 +33,10 @@ _SHARD_BYTES: Final = 1 << 30
 @app.command()
 def plan(recipe: Path, file: str, key: Key = None, geometry: Geometry = None, device: Device = "auto") -> None:
     """What a recipe would do with a file: stages, tasks, memory, device. Nothing is computed."""
-    from pycroclass.batch import choose
-    from pycroclass.planning import describe
     from pycroclass.readers import read
-    from pycroclass.recipe import Recipe
+    from pycroclass.recipes.batch import choose
+    from pycroclass.recipes.planning import describe
+    from pycroclass.recipes.recipe import Recipe
 
     loaded = Recipe.load(recipe)
     _, dataset = choose(file, key or loaded.dataset, read(file, geometry=geometry))
@@ -76,9 +76,9 @@ def run(
 
     The same command goes on with a run that was cut off.
     """
-    from pycroclass.batch import Settings, jobs
-    from pycroclass.progress import JsonLines, Spoken
-    from pycroclass.recipe import Recipe
+    from pycroclass.recipes.batch import Settings, jobs
+    from pycroclass.recipes.progress import JsonLines, Spoken
+    from pycroclass.recipes.recipe import Recipe
 
     _one_of("--on-error", on_error, ("skip", "stop"))
     _one_of("--precision", precision, ("auto", "float32", "bfloat16"))
@@ -113,8 +113,8 @@ def run_and_tell(
     recipe: Recipe, todo: Sequence[Job], settings: Settings, reporter: Reporter, client: distributed.Client | None = None
 ) -> Summary:
     """Run a batch that Ctrl-C can stop, and say what became of it."""
-    from pycroclass.batch import run_batch
-    from pycroclass.interrupt import Interrupt
+    from pycroclass.recipes.batch import run_batch
+    from pycroclass.recipes.interrupt import Interrupt
 
     interrupt = Interrupt(lambda _: say("stopping behind the block in hand; once more ends at once", err))
     with interrupt.listening():
@@ -126,7 +126,7 @@ def run_and_tell(
 @app.command()
 def pack(file: Path, output: Path, overwrite: Overwrite = False) -> None:
     """Make one plain file of a result whose large datasets lie in shards."""
-    from pycroclass.batch import remedies_named
+    from pycroclass.recipes.batch import remedies_named
     from pycroclass.writers import pack as pack_file
 
     with remedies_named():

@@ -55,9 +55,9 @@ def train(
     """
     from pycroclass.estimators import Session
     from pycroclass.pictures import gallery as draw_gallery
-    from pycroclass.progress import TrainingBar
-    from pycroclass.recipe import Recipe
-    from pycroclass.training_recipe import TrainingRecipe
+    from pycroclass.recipes.progress import TrainingBar
+    from pycroclass.recipes.recipe import Recipe
+    from pycroclass.recipes.training import TrainingRecipe
 
     is_recipe = Path(inputs[0]).suffix.lower() in (".yaml", ".yml")
     recipe = TrainingRecipe.load(inputs[0]) if is_recipe else TrainingRecipe(tuple(inputs))

@@ -14,9 +14,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 import pycroclass as pc
 from pycroclass import engine
 from pycroclass.errors import AxisError, ParameterError
-from pycroclass.planning import describe
 from pycroclass.provenance import Provenance
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.planning import describe
+from pycroclass.recipes.recipe import Recipe
 from pycroclass.replay import Verdict
 from pycroclass.sid import wrap
 from pycroclass.spec import Axis, Spec

@@ -23,14 +23,14 @@ from rich.console import Console
 
 import pycroclass as pc
 from pycroclass import cli, cluster, provenance
-from pycroclass.batch import Advanced, Event, Failed, Job, Settings, Started, Summary, jobs, run_batch
 from pycroclass.commands import running
-from pycroclass.earlier import discard
 from pycroclass.errors import BundleError, ClusterError, MissingDependencyError, WriteError
-from pycroclass.interrupt import Interrupt
 from pycroclass.item_spec import ItemAxis, ItemSpec
 from pycroclass.networks import ImageResNet
-from pycroclass.progress import JsonLines, _outcome
+from pycroclass.recipes.batch import Advanced, Event, Failed, Job, Settings, Started, Summary, jobs, run_batch
+from pycroclass.recipes.earlier import discard
+from pycroclass.recipes.interrupt import Interrupt
+from pycroclass.recipes.progress import JsonLines, _outcome
 from pycroclass.writers.record import versions
 
 SMALL = pc.Execution(device="cpu", block_bytes=8_000)
@@ -180,7 +180,7 @@ def test_a_finished_fit_is_used_again_by_the_same_versions_only(
     assert len(fits) == 2
     new = lambda: {**versions(), "torch": "99.0"}  # noqa: E731  # in both places
     monkeypatch.setattr("pycroclass.writers.run.versions", new)
-    monkeypatch.setattr("pycroclass.earlier.versions", new)
+    monkeypatch.setattr("pycroclass.recipes.earlier.versions", new)
     assert batch(FITTED, sources[:1], digest="full", overwrite=True)[0].finished[0].is_new
     assert len(fits) == 3
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import sidpy
 
 from pycroclass.api import concatenate
-from pycroclass.batch import choose
 from pycroclass.per_item import column, columns
 from pycroclass.readers import read
+from pycroclass.recipes.batch import choose
 from pycroclass.sid import unwrap
 
 log = logging.getLogger(__name__)

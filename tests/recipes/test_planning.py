@@ -8,8 +8,8 @@ import h5py
 import pytest
 
 import pycroclass as pc
-from pycroclass.planning import describe
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.planning import describe
+from pycroclass.recipes.recipe import Recipe
 
 CPU = pc.Execution(device="cpu")
 
@@ -47,6 +47,6 @@ def test_the_batch_that_was_asked_for_is_told(tmp_path: Path) -> None:
 
 
 def test_tasks_at_once_are_those_of_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pycroclass.planning.CPU_COUNT", 3)
+    monkeypatch.setattr("pycroclass.recipes.planning.CPU_COUNT", 3)
     (dataset,) = pc.read(frames(tmp_path / "run.h5", 3)).values()
     assert any("3 tasks at once" in line for line in describe(Recipe.from_dict({"pipeline": [{"Log1p": {}}]}), dataset, CPU))

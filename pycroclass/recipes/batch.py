@@ -18,18 +18,18 @@ import torch
 
 from pycroclass import cluster
 from pycroclass.api import loaded_for
-from pycroclass.class_counts import Counts, Tallies, count_labels
 from pycroclass.device import is_out_of_memory
-from pycroclass.earlier import discard, fitted, kept_pipeline
 from pycroclass.errors import AxisError, ClusterError, PycroclassError, ReadError, WriteError
-from pycroclass.interrupt import Interrupt, Stopped
 from pycroclass.networks.inference import Precision
 from pycroclass.precision import choose as choose_precision
 from pycroclass.provenance import DigestKind
 from pycroclass.readers import read
 from pycroclass.readers.options import Fit
 from pycroclass.readers.results import read_results
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.class_counts import Counts, Tallies, count_labels
+from pycroclass.recipes.earlier import discard, fitted, kept_pipeline
+from pycroclass.recipes.interrupt import Interrupt, Stopped
+from pycroclass.recipes.recipe import Recipe
 from pycroclass.sid import unwrap
 from pycroclass.spec import AxisKind, Domain, Spec
 from pycroclass.stage import Execution

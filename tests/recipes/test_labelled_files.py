@@ -11,8 +11,8 @@ import pytest
 import sidpy
 
 from pycroclass.estimators import NetworkClassifier
-from pycroclass.labelled_files import LabelledFiles
-from pycroclass.training_recipe import TrainingRecipe
+from pycroclass.recipes.labelled_files import LabelledFiles
+from pycroclass.recipes.training import TrainingRecipe
 
 
 def images(folder: Path, classes: dict[str, int]) -> str:

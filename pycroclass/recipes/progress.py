@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from pycroclass.batch import Advanced, Event, Failed, Finished, Started, Summary, kept
-from pycroclass.class_counts import Counts
 from pycroclass.estimators.session import Progress as TrainingProgress
+from pycroclass.recipes.batch import Advanced, Event, Failed, Finished, Started, Summary, kept
+from pycroclass.recipes.class_counts import Counts
 
 AGAIN: Final = "run the same command again to go on"
 _ONE: Final = {"frames": "frame", "spectra": "spectrum", "values": "value"}

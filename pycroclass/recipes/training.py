@@ -11,10 +11,10 @@ from pycroclass.bundle import Bundle
 from pycroclass.errors import ParameterError, RecipeError
 from pycroclass.estimators import NetworkClassifier, Session
 from pycroclass.files import refuse_existing
-from pycroclass.labelled_files import LabelledFiles
 from pycroclass.operator import Pipeline, set_field
 from pycroclass.passes import Nonfinite
-from pycroclass.recipe import read_yaml, refuse_unknown
+from pycroclass.recipes.labelled_files import LabelledFiles
+from pycroclass.recipes.recipe import read_yaml, refuse_unknown
 from pycroclass.serialize import from_dict
 from pycroclass.stage import Execution
 from pycroclass.training import train

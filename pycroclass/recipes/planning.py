@@ -14,7 +14,7 @@ from dask.system import CPU_COUNT
 from pycroclass import engine
 from pycroclass.bundle import Bundle
 from pycroclass.operator import Operator, Pipeline
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.recipe import Recipe
 from pycroclass.reduction import Estimator
 from pycroclass.sid import unwrap
 from pycroclass.spec import Spec

@@ -21,7 +21,7 @@ from pycroclass.operator import Pipeline
 from pycroclass.plugins import plugin_versions
 from pycroclass.provenance import DigestKind, Provenance, timeless
 from pycroclass.readers.records import Record, records
-from pycroclass.recipe import Recipe
+from pycroclass.recipes.recipe import Recipe
 from pycroclass.serialize import from_dict, to_dict
 from pycroclass.sid import provenance_of, unwrap
 from pycroclass.spec import Domain
