@@ -60,6 +60,15 @@ def arrange(array: da.Array, spec: Spec, core: tuple[str, ...], execution: Execu
     return array
 
 
+def narrowed(stage: Stage, array: da.Array) -> tuple[Stage, da.Array]:
+    """Where a stage begins with a window of what a file holds, the window as the source: blocks are then sized by what is read."""
+    source, window, n = source_of(array), stage.window, len(stage.navigation)
+    if source is None or window is None or not n or len(stage.steps) < 2 or stage.source.names != (*stage.navigation, *stage.core):
+        return stage, array
+    part = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip((*(slice(None),) * n, *window), array.shape, strict=True))
+    return stage.behind_window, source.window(part).in_blocks(len(stage.core), stage.execution.block_bytes)
+
+
 def _is_sized(array: da.Array, execution: Execution) -> bool:
     """Whether blocks are neither much larger nor much smaller than wanted."""
     too_big = array.itemsize * math.prod(array.chunksize) > 2 * execution.block_bytes
@@ -75,6 +84,7 @@ def transposed(array: da.Array, order: Sequence[int]) -> da.Array:
 def _run_stage(stage: Stage, array: da.Array) -> dict[str, Lazy]:
     if stage.unfolding is not None:
         return {"": _unfold(stage, stage.unfolding, array)}
+    stage, array = narrowed(stage, array)
     n_navigation = len(stage.navigation)
     is_cut = any(array.numblocks[stage.source.names.index(name)] > 1 for name in stage.core)
     tiles = stage.halo != WHOLE and is_cut

@@ -58,9 +58,30 @@ class Source:
         meta = np.empty((0,) * len(self.shape), self.dtype)
         return da.Array(HighLevelGraph({name: layer}, {name: set()}), name, chunks, dtype=self.dtype, meta=meta)
 
+    def window(self, part: Part) -> Source:
+        """A part of the array, ``part`` having a start and a stop for each axis, as a source of its own: the rest is never read."""
+        shape = tuple(s.stop - s.start for s in part)
+        return Source(Window(self.load, part), shape, self.dtype, self.stamps, self.stored)
+
     def in_blocks(self, n_core: int, n_bytes: int | None = None) -> da.Array:
         """As `lazy`, in chunks of about ``n_bytes`` that keep the last ``n_core`` axes whole."""
         return self.lazy(plan_chunks(self.shape, self.dtype, n_core, self.stored, n_bytes))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Reads a part of what another loader reads."""
+
+    load: Load
+    window: Part
+
+    def __call__(self, part: Part) -> npt.NDArray[Any]:
+        """A part of the window."""
+        return self.load(within(self.window, part))
+
+    def narrowed(self, part: Part) -> tuple[Load, Part]:
+        """The other loader, and what it is asked for."""
+        return _narrowed(self.load, within(self.window, part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +119,17 @@ class SourceLayer(MaterializedLayer):  # type: ignore[misc]  # dask is not typed
 
     def __init__(self, source: Source, name: str, chunks: Chunks) -> None:
         starts = [np.cumsum((0, *sizes[:-1])).tolist() for sizes in chunks]
-        narrowed = getattr(source.load, "narrowed", None)
         self.source, self.name = source, name
         self.readings: dict[Any, Reading] = {}
         for block in np.ndindex(*(len(sizes) for sizes in chunks)):
             part = tuple(slice(starts[d][i], starts[d][i] + chunks[d][i]) for d, i in enumerate(block))
-            load, part = narrowed(part) if narrowed else (source.load, part)
-            self.readings[(name, *block)] = Reading(load, part, source.dtype.str)
+            self.readings[(name, *block)] = Reading(*_narrowed(source.load, part), source.dtype.str)
         super().__init__({key: (reading,) for key, reading in self.readings.items()})
+
+
+def _narrowed(load: Load, part: Part) -> tuple[Load, Part]:
+    narrowed = getattr(load, "narrowed", None)
+    return narrowed(part) if narrowed else (load, part)
 
 
 def source_of(array: da.Array) -> Source | None:

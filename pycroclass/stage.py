@@ -214,6 +214,13 @@ class Stage:
             return None
         return first.operator.part_taken(first.given(self.source.only(self.core)))[-len(self.core) :]
 
+    @property
+    def behind_window(self) -> Stage:
+        """What is left to do for those who have been given the window alone."""
+        cropped = next(iter(self.steps[0].outputs.values()))
+        navigation = self.source.only(self.navigation).axes
+        return replace(self, source=replace(cropped, axes=navigation + cropped.axes), steps=self.steps[1:])
+
     def __call__(self, block: NDArray, items: Items) -> dict[str, NDArray]:
         """Map ``(*navigation, *core)`` to ``(*navigation, *core_out)`` for each output; the same call wherever it runs."""
         return self.stream(block.shape[: len(self.navigation)], lambda part: block[part], items)

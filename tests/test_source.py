@@ -137,6 +137,14 @@ def test_only_what_the_crop_takes_is_read_and_in_batches(compute: Callable[[da.A
     assert [part[0] for part in READ] == [slice(i, i + 1) for i in range(5)]
 
 
+def test_blocks_are_sized_by_what_the_crop_takes() -> None:
+    array, spec = frames((1, 1))
+    execution = Execution(device="cpu", block_bytes=3 * 8 * 8 * 2)
+    lazy, _ = run(Crop(8) | Log1p(), array, spec, execution)[""]
+    assert lazy.numblocks == (5, 1, 1, 1)  # the three of a run in one block, where a whole one would be more than all of it
+    np.testing.assert_allclose(lazy.compute(scheduler="sync"), np.log1p(FRAMES[..., 8:16, 9:17]), rtol=1e-6)
+
+
 def test_a_block_that_two_need_is_read_once() -> None:
     array, spec = frames()
     (first, _), (second, _) = run(Log1p(), array, spec)[""], run(Crop(8), array, spec)[""]

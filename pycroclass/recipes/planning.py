@@ -60,6 +60,9 @@ def _stage(stage: Stage | Cut) -> str:
 
 def _memory(stages: Sequence[Stage | Cut], array: da.Array, execution: Execution) -> Iterator[str]:
     """What one task needs at its largest stage, and all that run at once on this machine."""
+    if stages and isinstance(stages[0], Stage):
+        first, array = engine.narrowed(stages[0], array)
+        stages = (first, *stages[1:])
     needs = [_Need.of(stage, array, execution) for stage in stages if isinstance(stage, Stage) and stage.unfolding is None]
     if not needs:
         return

@@ -28,7 +28,8 @@ def frames(path: Path, n: int) -> Path:
 
 def test_memory_of_a_task_counted_by_hand(tmp_path: Path) -> None:
     told = lines(frames(tmp_path / "run.h5", 1000), {"Crop": {"size": 350}}, {"Log1p": {}})
-    block, results = 64 * 512 * 512 * 2, 64 * 350 * 350 * 4  # 32 MiB of frames
+    n = (32 << 20) // (350 * 350 * 2)  # 32 MiB of what is read
+    block, results = n * 350 * 350 * 2, n * 350 * 350 * 4
     item = 8 * 2 * 350 * 350  # twice input and output as float32
     n_items = min((16 << 20) // (4 * 350 * 350), (60 << 20) // item)
     assert f"up to {(block + results + n_items * item) / 1e6:.3g} MB" in told["memory"]
