@@ -13,7 +13,6 @@ import torch
 from pycroclass.estimators._items import as_rows
 from pycroclass.kernels import row_sums, row_sums_torch
 from pycroclass.kernels.row_sums import as_compiled_for
-from pycroclass.kernels.row_sums_torch import partial_distances
 from pycroclass.operator import Items
 from pycroclass.reduction import Data, Reduction, State, hash_uniform
 
@@ -50,10 +49,12 @@ class Foremost(Reduction):
         """One key for each item from its squared distance to the nearest of ``centres``; infinite for those never taken."""
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block) - self.origin.to(block.device)
-        nearest = partial_distances(rows, self.centres.to(block.device)).min(0).values
-        keys = self.keys((nearest + rows.square().sum(1)).clamp(min=0), items)
-        return self._first(keys, torch.from_numpy(items.index).to(block.device), rows)
+        origin = self.origin.to(block.device)
+        keys = self.keys(nearest(block, origin, self.centres.to(block.device))[1], items)
+        index = torch.from_numpy(items.index).to(block.device)
+        if len(keys) > self.n:  # all others cannot be among the first
+            block, keys, index = (values[keys <= keys.kthvalue(self.n).values] for values in (block, keys, index))
+        return self._first(keys, index, as_rows(block) - origin)
 
     def merge(self, a: State, b: State) -> State:
         return self._first(*(torch.cat(pair) for pair in zip(a, b, strict=True)))
@@ -145,6 +146,12 @@ def _means(data: Data, origin: torch.Tensor, centres: FloatArray, counts: FloatA
 def labels_of(block: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """The nearest centre of each item, ``(cluster, feature)``, int64; the first of equals."""
     origin = centres.mean(0)  # far from zero the digits of distances would cancel
+    return nearest(block, origin, centres - origin)[0]
+
+
+def nearest(block: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest of ``centres``, which are relative to ``origin``, for each item, int64, and its squared distance, float64."""
     if block.device.type != "cpu":
-        return row_sums_torch.label(block.flatten(1), origin, centres - origin)
-    return torch.from_numpy(row_sums.label(as_compiled_for(block), origin.numpy(), (centres - origin).numpy()))
+        return row_sums_torch.nearest(block.flatten(1), origin, centres)
+    labels, squares = row_sums.nearest(as_compiled_for(block), origin.numpy(), centres.numpy())
+    return torch.from_numpy(labels), torch.from_numpy(squares)

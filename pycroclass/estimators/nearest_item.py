@@ -88,7 +88,7 @@ class NearestItem(Operator):
         known, labels, reach = (as_tensor(value, rows) for value in (self.known, self.labels, self.reach))
         known = known.flatten(1)
         origin = known.mean(0)  # far from zero the digits of distances would cancel
-        nearest = row_sums_torch.label(rows, origin, known - origin)  # of very many, which are best multiplied all at once
+        nearest = row_sums_torch.nearest(rows, origin, known - origin)[0]  # of very many, which are best multiplied all at once
         label = labels[nearest].to(torch.int64)
         distance = torch.linalg.vector_norm(rows - known[nearest], dim=1)
         is_member = (label >= 0) & (distance <= reach[label.clamp(min=0)])  # false for NaN

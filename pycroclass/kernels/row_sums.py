@@ -30,7 +30,7 @@ _N_ROWS: Final = 32
 """Rows that are converted at once for their products with centres."""
 _N_FEATURES: Final = 512
 """Features over which all of these are multiplied with all centres before others are."""
-_N_TRANSPOSED: Final = 256
+_N_TRANSPOSED: Final = 512
 """Rows that are converted at once for products of their features."""
 _PANEL: Final = 64
 """Features whose products with all others are made while they are in the cache."""
@@ -85,12 +85,12 @@ def assign(values: NDArray, origin: NDArray, centres: NDArray) -> tuple[NDArray,
     return counts, sums, inertias
 
 
-def label(values: NDArray, origin: NDArray, centres: NDArray) -> NDArray:
-    """The number of the nearest centre ``(cluster, features)`` of each row, int64; see `assign`."""
+def nearest(values: NDArray, origin: NDArray, centres: NDArray) -> tuple[NDArray, NDArray]:
+    """The number of the nearest centre ``(cluster, features)`` of each row, int64, and its squared distance, float64; see `assign`."""
     filled, halves = _filled_up(centres[None])
-    labels = np.empty(len(values), np.int64)
-    _label(values, origin, filled, halves[0], labels)
-    return labels
+    labels, squares = np.empty(len(values), np.int64), np.empty(len(values))
+    _label(values, origin, filled, halves[0], labels, squares)
+    return labels, squares
 
 
 def _filled_up(centres: NDArray) -> tuple[NDArray, NDArray]:
@@ -164,7 +164,7 @@ def _sum_products(values: NDArray, mean: NDArray, spread: NDArray) -> None:
             spread[i, k] -= away * total[k]
 
 
-@compiled_sums
+@compiled
 def _assign(values: NDArray, origin: NDArray, centres: NDArray, halves: NDArray, counts: NDArray, sums: NDArray, inertias: NDArray) -> None:
     n_all, n_features = values.shape
     n_runs, n_clusters = halves.shape
@@ -174,27 +174,34 @@ def _assign(values: NDArray, origin: NDArray, centres: NDArray, halves: NDArray,
         _fill(rows, n, values, start, origin)
         _multiply(rows, n, centres, products)
         for i in range(n):
-            square = 0.0
-            for k in range(n_features):
-                square += rows[i, k] * rows[i, k]
+            square = _square(rows[i])
             for run in range(n_runs):
-                nearest, half = _nearest(products[i], run * n_clusters, halves[run])
-                counts[run, nearest] += 1
+                label, half = _nearest(products[i], run * n_clusters, halves[run])
+                counts[run, label] += 1
                 inertias[run] += max(square + 2 * half, 0.0)
-                cluster = sums[run, nearest]
+                cluster = sums[run, label]
                 for k in range(n_features):
                     cluster[k] += rows[i, k]
 
 
 @compiled
-def _label(values: NDArray, origin: NDArray, centres: NDArray, halves: NDArray, labels: NDArray) -> None:
+def _label(values: NDArray, origin: NDArray, centres: NDArray, halves: NDArray, labels: NDArray, squares: NDArray) -> None:
     rows, products = np.zeros((_N_ROWS, centres.shape[1])), np.empty((_N_ROWS, len(centres)))
     for start in range(0, len(values), _N_ROWS):
         n = min(_N_ROWS, len(values) - start)
         _fill(rows, n, values, start, origin)
         _multiply(rows, n, centres, products)
         for i in range(n):
-            labels[start + i] = _nearest(products[i], 0, halves)[0]
+            labels[start + i], half = _nearest(products[i], 0, halves)
+            squares[start + i] = max(_square(rows[i]) + 2 * half, 0.0)
+
+
+@compiled_sums
+def _square(row: NDArray) -> float:
+    square = 0.0
+    for k in range(row.size):
+        square += row[k] * row[k]
+    return square
 
 
 @compiled
@@ -211,12 +218,12 @@ def _multiply(rows: NDArray, n: int, centres: NDArray, products: NDArray) -> Non
 @compiled
 def _nearest(products: NDArray, first: int, halves: NDArray) -> tuple[int, float]:
     """Which centre is the nearest to a row, and half its squared distance less that of the row from the origin."""
-    nearest, least = 0, halves[0] - products[first]
+    label, least = 0, halves[0] - products[first]
     for j in range(1, halves.size):
         half = halves[j] - products[first + j]
         if half < least:
-            nearest, least = j, half
-    return nearest, least
+            label, least = j, half
+    return label, least
 
 
 @compiled

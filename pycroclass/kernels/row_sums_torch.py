@@ -34,9 +34,11 @@ def assign(values: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) ->
     return members.sum(2), sums, (nearest + rows.square().sum(1)).clamp(min=0).sum(1)
 
 
-def label(values: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """The number of the nearest centre ``(cluster, features)`` of each row, int64; the first of equals."""
-    return partial_distances(values.to(torch.float64) - origin, centres).min(0).indices  # much faster than argmin
+def nearest(values: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest centre of each row; see `pycroclass.kernels.row_sums.nearest`."""
+    rows = values.to(torch.float64) - origin
+    least, labels = partial_distances(rows, centres).min(0)  # much faster than argmin
+    return labels, (least + rows.square().sum(1)).clamp(min=0)
 
 
 def partial_distances(rows: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
