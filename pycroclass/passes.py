@@ -33,6 +33,8 @@ from pycroclass.threads import single_threaded
 log = logging.getLogger(__name__)
 
 _TILE_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 4 << 20
+"""Of float32 that are reduced at once, and where the reduction itself takes them in pieces."""
 
 NDArray = npt.NDArray[Any]
 Nonfinite = Literal["refuse", "mask"]
@@ -271,7 +273,8 @@ class _Reduce(BlockTask):
         n = self.execution.batch(size, lambda: 4 * size)
         device = self.execution.resolve()
         if device.type == "cpu":  # in the cache also as float64, but not so few that merging states of n_features² numbers is the work
-            n = min(n, max(_TILE_BYTES // size, n_features // 4, 1))
+            n_bytes = _BLOCK_BYTES if self.reduction.in_pieces else _TILE_BYTES
+            n = min(n, max(n_bytes // size, n_features // 4, 1))
         outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():
             for rows, batches in slabs(navigation, n):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ class Assignment(Reduction):
     Items are taken relative to ``origin``, so that no digits cancel in the distances; so are ``centres`` ``(run, cluster, feature)``.
     """
 
+    in_pieces: ClassVar[bool] = True
+
     origin: torch.Tensor
     centres: torch.Tensor
 
@@ -40,6 +43,8 @@ class Assignment(Reduction):
 class Foremost(Reduction):
     """The ``n`` items with the smallest keys: keys ``(n,)``, indices ``(n,)`` and rows relative to ``origin``; few items give fewer."""
 
+    in_pieces: ClassVar[bool] = True
+
     origin: torch.Tensor
     centres: torch.Tensor
     n: int
@@ -53,7 +58,8 @@ class Foremost(Reduction):
         keys = self.keys(nearest(block, origin, self.centres.to(block.device))[1], items)
         index = torch.from_numpy(items.index).to(block.device)
         if len(keys) > self.n:  # all others cannot be among the first
-            block, keys, index = (values[keys <= keys.kthvalue(self.n).values] for values in (block, keys, index))
+            is_near = keys <= keys.kthvalue(self.n).values
+            block, keys, index = block[is_near], keys[is_near], index[is_near]
         return self._first(keys, index, as_rows(block) - origin)
 
     def merge(self, a: State, b: State) -> State:

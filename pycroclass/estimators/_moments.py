@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from pycroclass.errors import DataError
@@ -18,6 +20,8 @@ class Moments(Reduction):
 
     Blocks are merged by the formula of Chan, Golub and LeVeque (Am. Stat. 37, 242, 1983), which subtracts means before it squares.
     """
+
+    in_pieces: ClassVar[bool] = True
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
         return torch.tensor(float(len(block)), dtype=torch.float64), *self.spread(block)
