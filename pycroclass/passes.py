@@ -33,7 +33,7 @@ from pycroclass.threads import single_threaded
 log = logging.getLogger(__name__)
 
 _TILE_BYTES: Final = 1 << 20
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 2 << 20
 """Of float32 that are reduced at once, and where the reduction itself takes them in pieces."""
 
 NDArray = npt.NDArray[Any]
