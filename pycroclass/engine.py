@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from pycroclass.operator import WHOLE, Composable, Items, Unfolding
-from pycroclass.source import Load, Reading, SourceLayer, plan_chunks, source_of
+from pycroclass.source import Chunks, Load, Reading, SourceLayer, plan_chunks, source_of
 from pycroclass.spec import Spec
 from pycroclass.stage import NO_ITEMS, Cut, Execution, Stage, plan
 
@@ -56,7 +56,9 @@ def arrange(array: da.Array, spec: Spec, core: tuple[str, ...], execution: Execu
     if not tiles:
         array = array.rechunk(dict.fromkeys(range(n, array.ndim), -1))
     if n and not _is_sized(array, execution):
-        array = array.rechunk(dict.fromkeys(range(n), "auto"), block_size_limit=execution.block_bytes)
+        wanted = (*("auto",) * n, *array.chunks[n:])
+        chunks = da.core.normalize_chunks(wanted, array.shape, execution.block_bytes, array.dtype, array.chunks)
+        array = _split(array, chunks) if _are_parts(chunks, array.chunks) else array.rechunk(chunks)
     return array
 
 
@@ -67,6 +69,31 @@ def narrowed(stage: Stage, array: da.Array) -> tuple[Stage, da.Array]:
         return stage, array
     part = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip((*(slice(None),) * n, *window), array.shape, strict=True))
     return stage.behind_window, source.window(part).in_blocks(len(stage.core), stage.execution.block_bytes)
+
+
+def _are_parts(chunks: Chunks, of: Chunks) -> bool:
+    """Whether each of the chunks lies within one of the others."""
+    return all(set(np.cumsum(whole)) <= set(np.cumsum(parts)) for parts, whole in zip(chunks, of, strict=True))
+
+
+def _split(array: da.Array, chunks: Chunks) -> da.Array:
+    """The array in chunks that are parts of its own: views of them, where dask would copy each."""
+    name = f"split-{uuid.uuid4().hex}"
+    along = [_places(parts, whole) for parts, whole in zip(chunks, array.chunks, strict=True)]
+    graph = {}
+    for block in np.ndindex(*(len(sizes) for sizes in chunks)):
+        numbers, within = zip(*(places[i] for places, i in zip(along, block, strict=True)), strict=True)
+        graph[(name, *block)] = (operator.getitem, (array.name, *numbers), within)
+    layers = HighLevelGraph({**array.dask.layers, name: MaterializedLayer(graph)}, {**array.dask.dependencies, name: {array.name}})
+    return da.Array(layers, name, chunks, dtype=array.dtype, meta=array._meta)
+
+
+def _places(parts: tuple[int, ...], whole: tuple[int, ...]) -> list[tuple[int, slice]]:
+    """In which chunk each part lies, and where in it."""
+    ends = np.cumsum((0, *whole))
+    starts = np.cumsum((0, *parts))[:-1]
+    numbers = np.minimum(np.searchsorted(ends, starts, side="right"), len(whole)) - 1
+    return [(int(n), slice(int(a - ends[n]), int(a - ends[n] + size))) for n, a, size in zip(numbers, starts, parts, strict=True)]
 
 
 def _is_sized(array: da.Array, execution: Execution) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import logging
 import math
 import uuid
@@ -32,6 +33,8 @@ from pycroclass.threads import single_threaded
 log = logging.getLogger(__name__)
 
 _TILE_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 2 << 20
+"""Of float32 that are reduced at once, and where the reduction itself takes them in pieces."""
 
 NDArray = npt.NDArray[Any]
 Nonfinite = Literal["refuse", "mask"]
@@ -202,7 +205,7 @@ class Passes:
             tensor, keep, n_bad = self._usable(to_tensor(np.asarray(values)), use)
             if n_bad and self.nonfinite == "refuse":
                 self.checker()((n_bad, None))
-            yield tensor[keep], Items(items.index[keep.numpy()])
+            yield (tensor, Items(items.index)) if keep is None else (tensor[keep], Items(items.index[keep.numpy()]))
 
     @property
     def _usable(self) -> _Usable:
@@ -246,20 +249,16 @@ class _Usable:
     core: tuple[int, ...]
     adds_channel: bool
 
-    def __call__(self, block: torch.Tensor, mask: NDArray | None) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """``(batch, *core)``, which to keep, and how many are not finite although the mask lets them in."""
-        tensor = computable(block.reshape(-1, *self.core))
-        finite = _finite_items(tensor)
+    def __call__(self, block: torch.Tensor, mask: NDArray | None) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        """``(batch, *core)``, which to keep, None for all, and how many are not finite although the mask lets them in."""
+        items = computable(block.reshape(-1, *self.core))
+        tensor = items.unsqueeze(1) if self.adds_channel else items
+        is_finite = cmath.isfinite(items.sum().item())  # each is looked at only where the sum of all tells that one may not be
+        if is_finite and mask is None:
+            return tensor, None, 0
+        finite = torch.isfinite(items).reshape(len(items), -1).all(1)
         allowed = torch.ones_like(finite) if mask is None else torch.from_numpy(np.ravel(mask).copy()).to(finite.device)
-        n_bad = int((allowed & ~finite).sum())
-        return tensor.unsqueeze(1) if self.adds_channel else tensor, allowed & finite, n_bad
-
-
-def _finite_items(tensor: torch.Tensor) -> torch.Tensor:
-    """Which items ``(batch, *core)`` hold neither NaN nor inf; each is looked at only where the sum of all tells that one may."""
-    if bool(torch.isfinite(tensor.sum())):
-        return torch.ones(len(tensor), dtype=torch.bool, device=tensor.device)
-    return torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else torch.isfinite(tensor)
+        return tensor, allowed & finite, int((allowed & ~finite).sum())
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,8 @@ class _Reduce(BlockTask):
         n = self.execution.batch(size, lambda: 4 * size)
         device = self.execution.resolve()
         if device.type == "cpu":  # in the cache also as float64, but not so few that merging states of n_features² numbers is the work
-            n = min(n, max(_TILE_BYTES // size, n_features // 4, 1))
+            n_bytes = _BLOCK_BYTES if self.reduction.in_pieces else _TILE_BYTES
+            n = min(n, max(n_bytes // size, n_features // 4, 1))
         outcome: tuple[int, State | None] = (0, None)
         with single_threaded(), torch.inference_mode():
             for rows, batches in slabs(navigation, n):
@@ -299,7 +299,7 @@ class _Reduce(BlockTask):
             raw = to_tensor(slab[a - first : b - first]).to(device)
         with turn(device):
             tensor, keep, n_bad = self.usable(raw, mask)
-            if not bool(keep.all()):
+            if keep is not None:
                 tensor, items = tensor[keep], _those(items, keep.cpu().numpy())
             return n_bad, self.reduction.partial(tensor, items) if len(tensor) else None
 

@@ -22,6 +22,9 @@ State = tuple["torch.Tensor", ...]
 class Reduction(ABC):
     """Folds blocks of items into a small state; blocks are merged in their order, so equal blocks give equal bits."""
 
+    in_pieces: ClassVar[bool] = False
+    """Whether `partial` works on a block in pieces that stay in the cache, so that a larger one is no slower."""
+
     @abstractmethod
     def partial(self, block: torch.Tensor, items: Items) -> State:
         """The state of one block ``(batch, *core)``: small tensors, float64 where sums are long."""

@@ -159,7 +159,7 @@ def _dimension(axis: Axis) -> sidpy.Dimension:
     if axis.name in _TAKEN or "/" in axis.name or not axis.name:
         raise AxisError(f"sidpy cannot name an axis {axis.name!r}: it would hide an attribute. Use {safe_name(axis.name)!r}.")
     return sidpy.Dimension(
-        np.array(axis.values),
+        np.require(axis.values, requirements="W"),  # sidpy takes it as it is, and its owner may change it
         name=axis.name,
         quantity=axis.quantity,
         units=axis.units or _NO_UNITS,

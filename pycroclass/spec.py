@@ -46,8 +46,11 @@ def _is_even(array: FloatArray, step: float) -> bool:
     """Whether values are evenly spaced, to 1e-6 of a step; piece by piece, as an axis may count very many items."""
     for start in range(0, array.size, _PIECE):
         part = array[start : start + _PIECE]
-        line = array[0] + step * np.arange(start, start + part.size)
-        if not np.allclose(part, line, rtol=0, atol=1e-6 * abs(step)):
+        away = np.arange(start, start + part.size, dtype=np.float64)
+        away *= step
+        away += array[0]
+        away -= part
+        if not max(away.max(), -away.min()) <= 1e-6 * abs(step):  # false for NaN too
             return False
     return True
 
@@ -120,7 +123,10 @@ class Axis:
         if not isinstance(other, Axis):
             return NotImplemented
         same = (self.name, self.size, self.kind, self.quantity, self.units)
-        return same == (other.name, other.size, other.kind, other.quantity, other.units) and np.array_equal(self.values, other.values)
+        if same != (other.name, other.size, other.kind, other.quantity, other.units):
+            return False
+        is_one_line = self.explicit is None and other.explicit is None and (self.offset, self.step) == (other.offset, other.step)
+        return is_one_line or np.array_equal(self.values, other.values)
 
     def __hash__(self) -> int:
         return hash((self.name, self.size, self.kind, self.quantity, self.units))

@@ -159,6 +159,7 @@ CASES: Final = [
     Case(pc.Majority(5), "colours"),
     Case(pc.MaskPixels(SPOTS), "frames"),
     Case(pc.MaskPixels(SPOTS, fill=-1), "frames"),
+    Case(pc.MaskPixels(SPOTS, fill=float("nan")), "frames"),
     Case(pc.Median(3), "frames"),
     Case(pc.Median(5), "colours"),
     Case(pc.NNLS(MEMBERS), "spectra"),

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycroclass.engine import run
+from pycroclass.engine import arrange, run
 from pycroclass.errors import AxisError, ParameterError
 from pycroclass.operator import Items, Operator, Selection
 from pycroclass.reduction import Estimator
@@ -104,6 +104,26 @@ def test_tiles_stay_tiles() -> None:
     array = da.from_array(VALUES, chunks=(4, 7, 6))
     ((result, _),) = run(_Neighbours(), array, STACK, Execution(block_bytes=600)).values()
     assert max(result.numblocks[1:]) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 7), st.integers(1, 4000))
+def test_blocks_that_are_too_large_are_split(sizes: list[int], width: int, n_bytes: int) -> None:
+    values = np.arange(sum(sizes) * width * 3.0).reshape(-1, width, 3)
+    array = da.from_array(values, chunks=(tuple(sizes), (width,), (3,)))
+    spec = Spec((Axis("y", len(values)), Axis("x", width), Axis("energy", 3)), np.dtype("float64"))
+    split = arrange(array, spec, ("energy",), Execution(block_bytes=n_bytes))
+    np.testing.assert_array_equal(split.compute(), values)
+    assert all(24 * np.prod([max(c) for c in part]) <= max(2 * n_bytes, 24) for part in [split.chunks[:2]])
+
+
+def test_blocks_of_what_is_in_memory_are_views_of_it() -> None:
+    values = np.zeros((4000, 5))
+    spec = Spec((Axis("item", 4000), Axis("energy", 5)), np.dtype("float64"))
+    split = arrange(da.from_array(values, chunks=-1), spec, ("energy",), Execution(block_bytes=10_000))
+    blocks = dask.get(split.__dask_graph__(), split.__dask_keys__())
+    assert len(blocks) > 10
+    assert all(np.shares_memory(block[0], blocks[0][0].base) for block in blocks)
 
 
 def test_surviving_axes_keep_their_order() -> None:

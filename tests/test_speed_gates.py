@@ -19,6 +19,8 @@ import h5py
 import numpy as np
 import pytest
 import sidpy
+import sklearn.cluster
+import sklearn.decomposition
 import torch
 
 import pycroclass as pc
@@ -145,3 +147,19 @@ def test_a_million_frames_are_planned_at_once(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 200e6
     assert sum(len(layer) for layer in result.dask.layers.values()) < 4 * result.npartitions
+
+
+@pytest.mark.parametrize("what", ["k-means", "components"])
+def test_very_many_short_items_take_no_longer_than_in_scikit_learn(what: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = (3 * rng.standard_normal((16, 64)))[rng.integers(16, size=500_000)].astype(np.float32)
+    rows += rng.standard_normal(rows.shape, np.float32)
+    dataset = sidpy.Dataset.from_array(rows, title="items")
+    dataset.set_dimension(0, sidpy.Dimension(np.arange(len(rows)), "item"))
+    dataset.set_dimension(1, sidpy.Dimension(np.arange(64), "feature", dimension_type="spectral"))
+    if what == "k-means":
+        ours = pc.KMeans(16, init=rows[:16], max_iterations=5, tolerance=0)
+        theirs = sklearn.cluster.KMeans(16, init=rows[:16], n_init=1, max_iter=5, tol=0)
+    else:
+        ours, theirs = pc.PCA(8), sklearn.decomposition.PCA(8, svd_solver="covariance_eigh")  # which adds up in float32
+    assert best_ratio(lambda: pc.fit(ours, dataset), lambda: theirs.fit(rows), 2) < 2

@@ -43,7 +43,9 @@ def computed(path: str, what: str) -> Callable[[], None]:
     n = min(len(image), _N_RESIDENT)
     needed = pc.Crop(_CROP)(image[:n]) if what == "network" else image[:n]
     array, spec = unwrap(needed)
-    frames = wrap(da.from_array(array.compute(), chunks=(-(-n // len(os.sched_getaffinity(0))), -1, -1)), spec, provenance=Provenance("given", {}))
+    frames = wrap(
+        da.from_array(array.compute(), chunks=(-(-n // len(os.sched_getaffinity(0))), -1, -1)), spec, provenance=Provenance("given", {})
+    )
 
     def work() -> None:
         for _ in range(len(image) // n):

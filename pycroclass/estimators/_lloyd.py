@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pycroclass.estimators._items import as_rows
+from pycroclass.kernels import row_sums, row_sums_torch
+from pycroclass.kernels.row_sums import as_compiled_for
 from pycroclass.operator import Items
 from pycroclass.reduction import Data, Reduction, State, hash_uniform
 
@@ -22,28 +25,25 @@ class Assignment(Reduction):
     """Counts ``(run, cluster)``, sums ``(run, cluster, feature)`` and inertias ``(run,)`` of items at their nearest centres.
 
     Items are taken relative to ``origin``, so that no digits cancel in the distances; so are ``centres`` ``(run, cluster, feature)``.
-    Inertias, which take a quarter of the time, are zero where they are not wanted.
     """
+
+    in_pieces: ClassVar[bool] = True
 
     origin: torch.Tensor
     centres: torch.Tensor
-    with_inertia: bool = True
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block) - self.origin.to(block.device)
-        centres = self.centres.to(block.device)
-        n_runs, n_clusters, n_features = centres.shape
-        nearest, labels = partial_distances(rows, centres.flatten(0, 1)).view(n_runs, n_clusters, -1).min(1)
-        members = torch.zeros(n_runs, n_clusters, len(rows), dtype=rows.dtype, device=rows.device)
-        members.scatter_(1, labels[:, None], 1.0)
-        sums = (members.flatten(0, 1) @ rows).view(n_runs, n_clusters, n_features)
-        inertia = (nearest + rows.square().sum(1)).clamp(min=0).sum(1) if self.with_inertia else nearest.new_zeros(n_runs)
-        return members.sum(2), sums, inertia
+        if block.device.type != "cpu":
+            return row_sums_torch.assign(block.flatten(1), self.origin.to(block.device), self.centres.to(block.device))
+        counts, sums, inertias = row_sums.assign(as_compiled_for(block), self.origin.numpy(), self.centres.numpy())
+        return torch.from_numpy(counts), torch.from_numpy(sums), torch.from_numpy(inertias)
 
 
 @dataclass(frozen=True)
 class Foremost(Reduction):
     """The ``n`` items with the smallest keys: keys ``(n,)``, indices ``(n,)`` and rows relative to ``origin``; few items give fewer."""
+
+    in_pieces: ClassVar[bool] = True
 
     origin: torch.Tensor
     centres: torch.Tensor
@@ -54,10 +54,13 @@ class Foremost(Reduction):
         """One key for each item from its squared distance to the nearest of ``centres``; infinite for those never taken."""
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = as_rows(block) - self.origin.to(block.device)
-        nearest = partial_distances(rows, self.centres.to(block.device)).min(0).values
-        keys = self.keys((nearest + rows.square().sum(1)).clamp(min=0), items)
-        return self._first(keys, torch.from_numpy(items.index).to(block.device), rows)
+        origin = self.origin.to(block.device)
+        keys = self.keys(nearest(block, origin, self.centres.to(block.device))[1], items)
+        index = torch.from_numpy(items.index).to(block.device)
+        if len(keys) > self.n:  # all others cannot be among the first
+            is_near = keys <= keys.kthvalue(self.n).values
+            block, keys, index = block[is_near], keys[is_near], index[is_near]
+        return self._first(keys, index, as_rows(block) - origin)
 
     def merge(self, a: State, b: State) -> State:
         return self._first(*(torch.cat(pair) for pair in zip(a, b, strict=True)))
@@ -117,7 +120,7 @@ def lloyd(
     n_iterations = np.zeros(len(centres), np.int64)
     moving = np.arange(len(centres))
     for _ in range(max_iterations):
-        step = Assignment(origin, torch.from_numpy(centres[moving]), with_inertia=False)
+        step = Assignment(origin, torch.from_numpy(centres[moving]))
         counts, sums, _ = (part.numpy() for part in data.reduce(step))
         for counts_of_run, sums_of_run, run in zip(counts, sums, moving, strict=True):
             new = settled(_means(data, origin, centres[run], counts_of_run.copy(), sums_of_run.copy()))
@@ -146,11 +149,15 @@ def _means(data: Data, origin: torch.Tensor, centres: FloatArray, counts: FloatA
     return means
 
 
-def partial_distances(rows: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Squared distances ``(centre, item)`` less the squared length of the item, which does not change which centre is nearest."""
-    return torch.addmm(centres.square().sum(1, keepdim=True), centres, rows.T, alpha=-2)
+def labels_of(block: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """The nearest centre of each item, ``(cluster, feature)``, int64; the first of equals."""
+    origin = centres.mean(0)  # far from zero the digits of distances would cancel
+    return nearest(block, origin, centres - origin)[0]
 
 
-def labels_of(rows: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """The nearest centre of each row; the first of equals."""
-    return partial_distances(rows, centres).min(0).indices  # much faster than argmin
+def nearest(block: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest of ``centres``, which are relative to ``origin``, for each item, int64, and its squared distance, float64."""
+    if block.device.type != "cpu":
+        return row_sums_torch.nearest(block.flatten(1), origin, centres)
+    labels, squares = row_sums.nearest(as_compiled_for(block), origin.numpy(), centres.numpy())
+    return torch.from_numpy(labels), torch.from_numpy(squares)

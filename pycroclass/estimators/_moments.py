@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar
 
 import torch
 
 from pycroclass.errors import DataError
 from pycroclass.estimators._items import as_rows, check_finite, check_real
+from pycroclass.kernels import row_sums, row_sums_torch
+from pycroclass.kernels.row_sums import as_compiled_for
 from pycroclass.operator import Items
 from pycroclass.reduction import Reducible, Reduction, State
 from pycroclass.spec import Spec
-
-_NARROWEST, _WIDEST = 16, 256
-"""Features whose products with all behind them are made at once."""
-_TILE: Final = 1 << 17
-"""Numbers that stay in the cache between their conversion and their products."""
 
 
 class Moments(Reduction):
@@ -24,16 +21,10 @@ class Moments(Reduction):
     Blocks are merged by the formula of Chan, Golub and LeVeque (Am. Stat. 37, 242, 1983), which subtracts means before it squares.
     """
 
+    in_pieces: ClassVar[bool] = True
+
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        rows = block.flatten(1)
-        n_items, n_features = rows.shape
-        mean = rows.sum(0, dtype=torch.float64) / max(n_items, 1)
-        squares = self.zeros(mean)
-        tiles = torch.split(rows, max(_TILE // n_features, n_features))
-        deviations = torch.empty(tiles[0].shape, dtype=torch.float64, device=rows.device)
-        for tile in tiles:
-            self.add_squares(squares, deviations[: len(tile)].copy_(tile).sub_(mean))
-        return torch.tensor(float(n_items), dtype=torch.float64), mean, squares
+        return torch.tensor(float(len(block)), dtype=torch.float64), *self.spread(block)
 
     def merge(self, a: State, b: State) -> State:
         n_a, mean_a, squares_a = a
@@ -41,31 +32,31 @@ class Moments(Reduction):
         n = n_a + n_b
         delta = mean_b - mean_a
         share = n_b / n.clamp(min=1)
-        between = self.zeros(delta)
-        self.add_squares(between, delta[None])
-        return n, mean_a + delta * share, squares_a + squares_b + between * (n_a * share)
+        return n, mean_a + delta * share, squares_a + squares_b + self.squared(delta) * (n_a * share)
 
-    def zeros(self, mean: torch.Tensor) -> torch.Tensor:
-        """No squares yet, shape (features,)."""
-        return torch.zeros_like(mean)
+    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and squares of some items."""
+        if block.device.type != "cpu":
+            return row_sums_torch.moments(block.flatten(1))
+        mean, squares = row_sums.moments(as_compiled_for(block))
+        return torch.from_numpy(mean), torch.from_numpy(squares)
 
-    def add_squares(self, squares: torch.Tensor, rows: torch.Tensor) -> None:
-        """Add the sum of squares of each feature of some items."""
-        squares += rows.square().sum(0)
+    def squared(self, difference: torch.Tensor) -> torch.Tensor:
+        """The square of one deviation, shape (features,)."""
+        return difference.square()
 
 
 class Scatter(Moments):
     """As `Moments`, with the sums of products of pairs of features, shape (features, features); only the upper triangle counts."""
 
-    def zeros(self, mean: torch.Tensor) -> torch.Tensor:
-        return mean.new_zeros(len(mean), len(mean))
+    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if block.device.type != "cpu":
+            return row_sums_torch.scatter(block.flatten(1))
+        mean, products = row_sums.scatter(as_compiled_for(block))
+        return torch.from_numpy(mean), torch.from_numpy(products)
 
-    def add_squares(self, squares: torch.Tensor, rows: torch.Tensor) -> None:
-        n_features = rows.shape[1]
-        width = min(max(n_features // 4, _NARROWEST), _WIDEST)
-        for start in range(0, n_features, width):  # little more than half the work of the whole product
-            stop = start + width
-            squares[start:stop, start:].addmm_(rows[:, start:stop].T, rows[:, start:])
+    def squared(self, difference: torch.Tensor) -> torch.Tensor:
+        return torch.outer(difference, difference)
 
 
 class _Sums(Reduction):

@@ -11,7 +11,8 @@ import torch
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import ParameterError
 from pycroclass.estimators._items import as_rows, check_item, label_spec
-from pycroclass.estimators._lloyd import labels_of, partial_distances
+from pycroclass.estimators._lloyd import labels_of
+from pycroclass.kernels.row_sums_torch import partial_distances
 from pycroclass.operator import Operator, set_field
 from pycroclass.operators._tensor import as_tensor
 from pycroclass.spec import Axis, Domain, Spec
@@ -69,9 +70,9 @@ class CentreConfidence(Operator):
     def transform(self, block: torch.Tensor) -> dict[str, torch.Tensor]:
         rows = as_rows(block)
         centres = as_tensor(self.centres, rows).flatten(1)
+        label = labels_of(block, centres)
         origin = centres.mean(0)
         rows, centres = rows - origin, centres - origin
-        label = labels_of(rows, centres)
         others = partial_distances(rows, centres).scatter(0, label[None], torch.inf)
         near, far = (torch.linalg.vector_norm(rows - centres[which], dim=1) for which in (label, others.min(0).indices))
         is_finite = rows.isfinite().all(1)

@@ -14,7 +14,6 @@ import torch
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import DataError, ParameterError
 from pycroclass.estimators._items import (
-    as_rows,
     check_finite,
     check_item,
     check_real,
@@ -108,10 +107,8 @@ class NearestCentre(Operator):
         return label_spec(spec, self.n_clusters)
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
-        rows = as_rows(block)
-        centres = as_tensor(self.centres, rows).flatten(1)
-        origin = centres.mean(0)  # far from zero the digits of distances would cancel
-        labels = labels_of(rows - origin, centres - origin)
+        rows = block.flatten(1)
+        labels = labels_of(rows, as_tensor(self.centres, rows.new_empty(0, dtype=torch.float64)).flatten(1))
         return labels.to(torch.int32).masked_fill(~rows.isfinite().all(1), -1)
 
 

@@ -187,8 +187,7 @@ class _OfNearest(Reduction):
     def shares(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The share of each item in each cluster, shape (item, cluster), and the log-likelihood of the items."""
         means = self.means.to(rows.device)
-        origin = means.mean(0)
-        labels = labels_of(rows - origin, means - origin)
+        labels = labels_of(rows, means)
         return torch.nn.functional.one_hot(labels, len(means)).to(rows.dtype), rows.new_zeros(())
 
 

@@ -11,7 +11,7 @@ import torch
 from pycroclass.array_value import ArrayValue
 from pycroclass.errors import ParameterError
 from pycroclass.estimators._items import as_rows, check_item, label_spec
-from pycroclass.estimators._lloyd import labels_of
+from pycroclass.kernels import row_sums_torch
 from pycroclass.operator import Operator, set_field
 from pycroclass.operators._tensor import as_tensor
 from pycroclass.spec import Axis, Domain, Spec
@@ -88,7 +88,7 @@ class NearestItem(Operator):
         known, labels, reach = (as_tensor(value, rows) for value in (self.known, self.labels, self.reach))
         known = known.flatten(1)
         origin = known.mean(0)  # far from zero the digits of distances would cancel
-        nearest = labels_of(rows - origin, known - origin)
+        nearest = row_sums_torch.nearest(rows, origin, known - origin)[0]  # of very many, which are best multiplied all at once
         label = labels[nearest].to(torch.int64)
         distance = torch.linalg.vector_norm(rows - known[nearest], dim=1)
         is_member = (label >= 0) & (distance <= reach[label.clamp(min=0)])  # false for NaN

@@ -31,8 +31,18 @@ def integers(name: str, value: Any, *, least: int = 1) -> tuple[int, int]:
     return y, x
 
 
+class NaN(float):
+    """Not a number, yet equal to any other: operators that hold it shall be equal where they do the same."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and math.isnan(other)
+
+    def __hash__(self) -> int:
+        return hash(NaN)
+
+
 def number(name: str, value: Any) -> float:
-    """``value`` as a float, which may be NaN or infinite.
+    """``value`` as a float, which may be NaN (`NaN`) or infinite.
 
     Raises
     ------
@@ -40,9 +50,10 @@ def number(name: str, value: Any) -> float:
         If it is not a number.
     """
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
         raise ParameterError(f"{name} must be a number, got {value!r}") from None
+    return NaN(found) if math.isnan(found) else found
 
 
 def finite(name: str, value: Any) -> float:
