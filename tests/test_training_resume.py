@@ -219,7 +219,13 @@ def test_ctrl_c_stays_ctrl_c(data: sidpy.Dataset) -> None:
 
 def test_trains_in_a_thread(data: sidpy.Dataset) -> None:
     found: list[Bundle] = []
-    thread = threading.Thread(target=lambda: found.append(train(data, replace(PLAIN, epochs=1))))
+    n_threads = torch.get_num_threads()  # equal bits need equal counts, and a new thread has one of its own
+
+    def work() -> None:
+        torch.set_num_threads(n_threads)
+        found.append(train(data, replace(PLAIN, epochs=1)))
+
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert found[0].digest == train(data, replace(PLAIN, epochs=1)).digest
