@@ -45,7 +45,7 @@ NETWORK: Final = NetworkClassifier("resnet_small", {"width": 8}, classes=CLASSES
 FINDER: Final = PeakFinder8(0.0, min_snr=6.0, max_pixels=50)
 """Its bounds are in standard deviations of a ring alone, so that they need not be tuned to a detector."""
 _WEAK_SNR: Final = 4.0
-"""Noise makes peaks of it in misses: how many, each run tells. Weak hits of a detector that blurs its peaks have hardly any stronger ones."""
+"""Noise makes such peaks in misses: how many, each run tells. Weak hits of a detector that blurs its peaks have few stronger ones."""
 _LEAST_SPREAD: Final = 0.5
 """Of the misses in each feature: with fewer peaks than one more or less, which is what noise does, nothing is told."""
 _LEAST_SPREAD_OF_NETWORK: Final = 2.0

@@ -115,8 +115,9 @@ def _median_of_sorted(collected: npt.NDArray[np.floating[Any]]) -> torch.Tensor:
     """NumPy sorts a ring, NaN last, in a small part of the time that PyTorch takes to select from it."""
     ordered = np.sort(collected, -1)
     n = np.count_nonzero(~np.isnan(ordered), -1)[..., None]
-    lower, upper = (np.take_along_axis(ordered, place, -1)[..., 0] for place in (np.maximum(n - 1, 0) // 2, n // 2 % ordered.shape[-1]))
-    return torch.from_numpy((lower + upper) / 2)
+    places = (np.maximum(n - 1, 0) // 2, n // 2 % ordered.shape[-1])
+    lower, upper = (torch.from_numpy(np.take_along_axis(ordered, place, -1)[..., 0]) for place in places)
+    return (lower + upper) / 2
 
 
 def _median_by_selection(collected: torch.Tensor) -> torch.Tensor:
