@@ -129,7 +129,7 @@ class RunCalibration(Estimator):
     score_spread : float
         Of ``S`` in the misses of the training runs. No run's is taken for smaller.
     least_probability : float
-        That a typical hit must get.
+        That a typical hit must get; one half says that it must be called a hit.
     most_hits : float
         Share of the frames of a run.
 
@@ -163,7 +163,7 @@ class RunCalibration(Estimator):
     typical_hit: ArrayValue
     score_spread: float
     _: KW_ONLY
-    least_probability: float = 0.2
+    least_probability: float = 0.5
     most_hits: float = 0.8
 
     def __post_init__(self) -> None:
