@@ -139,7 +139,7 @@ CASES: Final = [
     Case(pc.GaussianBlur(0.7), "diffraction"),
     Case(pc.GaussianBlur(1.0), "complex"),
     Case(pc.GradCAM("resnet_small", IMAGE_RESNET, seeded(ImageResNet, **IMAGE_RESNET), classes=("miss", "hit")), "frames"),
-    Case(pc.HitFeatures(pc.PeakFinder8(22, min_snr=1.5, max_peaks=20)), "frames"),
+    Case(pc.HitFeatures(pc.PeakFinder8(22, min_snr=1.5, max_peaks=20), weak_snr=1.0), "frames"),
     Case(
         pc.HitFeatures(
             pc.PeakFinder8(20, min_snr=1, min_pixels=1, max_peaks=9),

@@ -29,8 +29,13 @@ _SD_PER_MAD: Final = 1.4826
 _MOST_LOOKED_AT: Final = 1 << 16
 _FEWEST: Final = 20
 """Frames of which most can be told from few."""
-_LEAST_SCORE_SPREAD: Final = 0.25
-"""Of that in the training."""
+_LOWEST: Final = 2 / 3
+_HIGHEST: Final = 4.0
+"""Of the bound that a run tells, against that of the training."""
+_FEW_HITS: Final = 0.05
+"""Of the frames: fewer do not tell a bound."""
+_FAR_OUT: Final = 100.0
+"""In spreads: what stands out by more is alike in that it is a hit."""
 
 
 def misses_of(features: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -66,21 +71,51 @@ def misses_of(features: FloatArray) -> tuple[FloatArray, FloatArray]:
     return location, _SD_PER_MAD * np.array(spread)
 
 
+def otsu(values: FloatArray) -> float:
+    """Where values fall into two groups: the bound between neighbours that sets the means of the groups furthest apart.
+
+    It has the greatest variance between groups, ``n_0 n_1 (mean_1 - mean_0)²``, and thus the least within them (Otsu, IEEE Trans. Syst.
+    Man Cybern. 9, 62, 1979), and lies in the middle of both neighbours; the lowest of equals.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        Two at least.
+
+    Examples
+    --------
+    >>> otsu(np.array([1.0, 9.0, 2.0, 7.0, 1.0]))
+    4.5
+    """
+    ordered = np.sort(values)
+    n_below = np.arange(1, len(ordered))
+    n_above = n_below[::-1]
+    sums = np.cumsum(ordered)
+    between = n_below * n_above * np.square((sums[-1] - sums[:-1]) / n_above - sums[:-1] / n_below)
+    first = int(between.argmax())
+    return float(ordered[first] + ordered[first + 1]) / 2
+
+
 @dataclass(frozen=True)
 class RunCalibration(Estimator):
     """Fits a model of hits to one run, without labels: features are counted in standard deviations of the misses of this run.
 
     What a network answers and how many peaks noise makes drifts with flux, background and detector, and with them every threshold. The
     misses of a run tell where it has drifted to: `misses_of` finds their location ``m`` and spread ``s`` in each feature, and then those
-    of the weighted sum ``S`` of ``(feature - m) / s``, ``m_S`` and ``s_S``. The log odds of a hit become
-    ``(S - m_S) score_spread / s_S + bias``, ``score_spread`` being the spread of ``S`` in the training runs: a frame is a hit where it
-    stands out of the misses of its own run by as many of their standard deviations as in the training. Fitting gives a `Scale` and a
-    `LogisticModel`.
+    of the weighted sum ``S`` of ``(feature - m) / s``, ``m_S`` and ``s_S``. A frame stands out of the misses of its run by
+    ``z = (S - m_S) / s_S`` of their standard deviations, and is a hit where that is more than ``t``; its log odds become
+    ``score_spread (z - t)``, ``score_spread`` being the spread of ``S`` in the training runs.
+
+    In the training a hit stands out by ``n = -bias / score_spread``. How far the rarest misses reach, and how weak hits are, differs from
+    run to run; but where there are hits, frames fall into two groups. So ``√t`` is Otsu's bound on ``√z`` of the frames (`otsu`), with
+    ``z`` kept in 0 to 100, within ``2 n / 3 <= t <= 4 n``. A run of which less than 5 % of the frames stand out by ``n`` does not tell
+    it: then ``t = n``. Fitting gives a `Scale` and a `LogisticModel`.
 
     A run in which the model cannot work is refused with the reason, for a wrong label would look like a sure one:
 
-    - *no room*: a hit such as those of the training, seen in this run, would not stand out of its misses: it would get a probability of
-      less than ``least_probability``. Misses of this run look like the hits of the training, or spread too widely.
+    - *no room*: a hit such as those of the training, seen in this run, would not stand out of its misses: with the bound of the training
+      it would get a probability of less than ``least_probability``. Misses of this run look like the hits of the training, or spread
+      too widely.
     - *mostly hits*: more than ``most_hits`` of the frames would be hits, so that what most frames look like is not what misses look like.
 
     Parameters
@@ -92,9 +127,9 @@ class RunCalibration(Estimator):
     typical_hit : array, shape (n_features,)
         Of the training runs, in the units of the features.
     score_spread : float
-        Of ``S`` in the misses of the training runs. No run's is taken for smaller than a quarter of it.
+        Of ``S`` in the misses of the training runs. No run's is taken for smaller.
     least_probability : float
-        That a typical hit must get.
+        That a typical hit must get; one half says that it must be called a hit.
     most_hits : float
         Share of the frames of a run.
 
@@ -128,7 +163,7 @@ class RunCalibration(Estimator):
     typical_hit: ArrayValue
     score_spread: float
     _: KW_ONLY
-    least_probability: float = 0.9
+    least_probability: float = 0.5
     most_hits: float = 0.8
 
     def __post_init__(self) -> None:
@@ -162,6 +197,7 @@ class RunCalibration(Estimator):
         model = self._fitted_to(scale, features)
         names = spec.classes or tuple(map(str, range(len(location))))
         self._check_room(scale, model, _listed(names, location, spread), _listed(names, self.location.values, self.spread.values))
+        model = self._bounded(model, _scores(scale, model, features))
         share = float((_scores(scale, model, features) > 0).mean())
         if share > self.most_hits:
             raise OutOfDomainError(
@@ -175,9 +211,19 @@ class RunCalibration(Estimator):
         """The model in units of how the misses of this run spread in its weighted sum."""
         sums = _scores(scale, self.model, features) - self.model.bias
         location, spread = (float(value[0]) for value in misses_of(sums[:, None]))
-        factor = self.score_spread / max(spread, _LEAST_SCORE_SPREAD * self.score_spread)
+        factor = self.score_spread / max(spread, self.score_spread)
         weights = ArrayValue(factor * self.model.weights.values)
         return replace(self.model, weights=weights, bias=self.model.bias - factor * location, axes=self.axes)
+
+    def _bounded(self, model: LogisticModel, scores: FloatArray) -> LogisticModel:
+        """With the bound where the frames of this run fall into two groups."""
+        n = -self.model.bias / self.score_spread
+        stands_out = n + scores / self.score_spread
+        if n <= 0 or (stands_out > n).mean() < _FEW_HITS:
+            return model
+        bound = otsu(np.sqrt(np.clip(stands_out, 0, _FAR_OUT))) ** 2
+        bound = min(max(bound, _LOWEST * n), _HIGHEST * n)
+        return replace(model, bias=model.bias - self.score_spread * (bound - n))
 
     def _check_room(self, scale: Scale, model: LogisticModel, here: str, there: str) -> None:
         """Refuse a run in which a typical hit does not stand out."""

@@ -33,7 +33,7 @@ def calibrate_hits(
     *,
     mask: npt.ArrayLike | sidpy.Dataset | None = None,
     n_frames: int = 1000,
-    least_probability: float = 0.9,
+    least_probability: float = 0.5,
     most_hits: float = 0.8,
     execution: Execution | None = None,
 ) -> Bundle:

@@ -44,16 +44,15 @@ PREPROCESSING: Final = RadialSNR(clip=(0.0, 30.0), boxes=(1, 3)) | Bin(5, "max")
 NETWORK: Final = NetworkClassifier("resnet_small", {"width": 8}, classes=CLASSES, epochs=16, batch_size=32, augmentation="dihedral")
 FINDER: Final = PeakFinder8(0.0, min_snr=6.0, max_pixels=50)
 """Its bounds are in standard deviations of a ring alone, so that they need not be tuned to a detector."""
+_WEAK_SNR: Final = 4.0
+"""Noise makes such peaks in misses: how many, each run tells. Weak hits of a detector that blurs its peaks have few stronger ones."""
 _LEAST_SPREAD: Final = 0.5
 """Of the misses in each feature: with fewer peaks than one more or less, which is what noise does, nothing is told."""
-_LEAST_SPREAD_OF_SUM: Final = 0.25
-"""Of a run, against that of all: as `RunCalibration` has it."""
-_FEWEST_SPREADS: Final = 5.0
-_SHARE_BELOW: Final = 0.99
-"""A hit stands out of the misses of its run by as many of their standard deviations as this share of the known misses does not, and by
-five at least. A bound half-way to the hits would miss weak ones; the misses are what a new run shows of itself."""
-_LEAST_WAY: Final = 0.25
-"""Of the way from the misses to where the regression finds both classes equally probable, as misses may all be alike by chance."""
+_LEAST_SPREAD_OF_NETWORK: Final = 2.0
+"""In log odds: on the next detector a network's answers say less than where it learned, and must not outweigh the peaks."""
+_N_SPREADS: Final = 3.0
+"""A hit stands out of the misses of its run by as many of their standard deviations. A bound half-way to the hits would miss weak ones; the
+misses are what a new run shows of itself."""
 _PENALTY: Final = 1.0
 """On half the squares of the weights, against the sum of losses."""
 
@@ -75,8 +74,8 @@ def train_hits(
     A network sees small images of how far each pixel stands out of its ring. Beside it stands what `PeakFinder8` finds. Both are
     `HitFeatures`; each run's features are scaled by its own misses, which need no labels (`RunCalibration`); and a logistic regression
     tells how much each counts. It learns from frames that the network did not learn from, or it would trust the network too much. None of
-    its weights is negative: more peaks never speak against a hit. What counts as a hit then stands out of the misses of its run as 99 %
-    of the known misses do not, and by five of their standard deviations at least.
+    its weights is negative: more peaks never speak against a hit. What counts as a hit then stands out of the misses of its run by
+    three of their standard deviations, or where frames of a run that it is calibrated to fall into two groups, see `RunCalibration`.
 
     Parameters
     ----------
@@ -87,7 +86,8 @@ def train_hits(
     masks : sequence of arrays or None, optional
         For each run the pixels that are known to be bad, nonzero; see `run_mask`, which finds others.
     finder : PeakFinder8
-        By default one with bounds in standard deviations, ``PeakFinder8(0, min_snr=6, max_pixels=50)``.
+        By default one with bounds in standard deviations, ``PeakFinder8(0, min_snr=6, max_pixels=50)``. Its peaks are
+        counted, and those down to an snr of 4, or of two thirds of its ``min_snr`` if that is less.
     network : NetworkClassifier
         By default a small residual network.
     preprocessing : Operator or Pipeline
@@ -133,9 +133,10 @@ def train_hits(
     )
     if found.classes != CLASSES:
         raise ParameterError(f"the network must sort into {CLASSES}, in this order; got {found.classes}")
-    features = HitFeatures(finder, found.pipeline)
+    features = HitFeatures(finder, found.pipeline, weak_snr=min(_WEAK_SNR, finder.min_snr * _WEAK_SNR / FINDER.min_snr))
     tables = [np.asarray(features(run), np.float64) for run in mended]
-    reference = _Reference.of(tables, [np.where(out, known, -1) for known, out in zip(truth, held, strict=True)])
+    least = np.array([_LEAST_SPREAD_OF_NETWORK if name == "network" else _LEAST_SPREAD for name in features.names])
+    reference = _Reference.of(tables, [np.where(out, known, -1) for known, out in zip(truth, held, strict=True)], least)
     model = reference.model
     scale = Scale(ArrayValue(reference.location), ArrayValue(1 / reference.spread))
     names = features.names
@@ -169,25 +170,24 @@ class _Reference:
     score_spread: float
 
     @classmethod
-    def of(cls, tables: Sequence[Floats], truth: Sequence[Integers]) -> _Reference:
-        """From the features of each run, and the labels of those of its frames that the network did not learn from."""
+    def of(cls, tables: Sequence[Floats], truth: Sequence[Integers], least: Floats) -> _Reference:
+        """From the features of each run, the labels of those of its frames that the network did not learn from, and least spreads."""
         places, spreads = zip(*(misses_of(_finite(table)) for table in tables), strict=True)
         away = [table[y == 0] - place for table, y, place in zip(tables, truth, places, strict=True)]
-        least = np.maximum(np.sqrt(np.nanmean(np.square(np.concatenate(away)), 0)), _LEAST_SPREAD)
+        least = np.maximum(np.sqrt(np.nanmean(np.square(np.concatenate(away)), 0)), least)
         scaled = [(table - place) / np.maximum(spread, least) for table, place, spread in zip(tables, places, spreads, strict=True)]
         labels, usable = np.concatenate(truth), np.isfinite(np.concatenate(scaled)).all(1)
         is_known = usable & (labels >= 0)
-        weights, bias = fit_logistic(np.concatenate(scaled)[is_known], labels[is_known])
+        weights, _ = fit_logistic(np.concatenate(scaled)[is_known], labels[is_known])
         sums = [table @ weights for table in scaled]
-        of_misses = [misses_of(_finite(sum_[:, None])) for sum_ in sums]
-        score_spread = float(np.mean([spread for _, spread in of_misses]))
+        above = np.concatenate([sum_ - misses_of(_finite(sum_[:, None]))[0] for sum_ in sums])
+        score_spread = float(np.sqrt(np.mean(np.square(above[is_known & (labels == 0)]))))
         if not score_spread > 0:
             raise DataError("all misses of the training runs have the same features: nothing is learned from them how misses spread")
-        above = [(sum_ - m) / np.maximum(s, _LEAST_SPREAD_OF_SUM * score_spread) for sum_, (m, s) in zip(sums, of_misses, strict=True)]
-        n_spreads = max(_FEWEST_SPREADS, float(np.quantile(np.concatenate(above)[is_known & (labels == 0)], _SHARE_BELOW)))
-        bound = max(n_spreads * score_spread, -_LEAST_WAY * bias)
         typical_hit = np.median(np.concatenate(tables)[is_known & (labels == 1)], 0)
-        return cls(LogisticModel(ArrayValue(weights), -bound, CLASSES), np.mean(places, 0), least, typical_hit, score_spread)
+        return cls(
+            LogisticModel(ArrayValue(weights), -_N_SPREADS * score_spread, CLASSES), np.mean(places, 0), least, typical_hit, score_spread
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: what `RunCalibration` is made of."""

@@ -106,6 +106,21 @@ def _good(radius: FloatArray, mask: ArrayValue | None) -> npt.NDArray[np.bool_]:
 
 def ring_median(collected: torch.Tensor) -> torch.Tensor:
     """Median of each ring ``(…, ring)``, between the two middle values where their number is even; NaN does not count."""
+    if collected.device.type == "cpu" and collected.dtype in (torch.float32, torch.float64):
+        return _median_of_sorted(collected.numpy())
+    return _median_by_selection(collected)
+
+
+def _median_of_sorted(collected: npt.NDArray[np.floating[Any]]) -> torch.Tensor:
+    """NumPy sorts a ring, NaN last, in a small part of the time that PyTorch takes to select from it."""
+    ordered = np.sort(collected, -1)
+    n = np.count_nonzero(~np.isnan(ordered), -1)[..., None]
+    places = (np.maximum(n - 1, 0) // 2, n // 2 % ordered.shape[-1])
+    lower, upper = (torch.from_numpy(np.take_along_axis(ordered, place, -1)[..., 0]) for place in places)
+    return (lower + upper) / 2
+
+
+def _median_by_selection(collected: torch.Tensor) -> torch.Tensor:
     lower = collected.nanmedian(-1, keepdim=True).values
     n_up_to_lower = (collected <= lower).sum(-1)
     n = collected.isnan().logical_not_().sum(-1)

@@ -14,7 +14,7 @@ from pycroclass.errors import AxisError, ParameterError
 from pycroclass.kernels.peak_tables import COLUMNS
 from pycroclass.operator import Composable, Operator, Pipeline, set_field
 from pycroclass.operators._boxes import box_means, box_sizes
-from pycroclass.operators._checks import check_real
+from pycroclass.operators._checks import check_real, positive
 from pycroclass.operators._tensor import as_tensor, floating
 from pycroclass.operators.network import Classify
 from pycroclass.operators.peak_finder import PeakFinder8
@@ -42,6 +42,8 @@ class HitFeatures(Operator):
     - ``n_off_ring``: how many remain without those on the fullest of the rings ``[10 k, 10 k + 10)`` pixels around the beam. Ice,
       powder and the edge of a beamstop put their peaks on one ring, a crystal does not.
     - ``snr``: the sum of the peaks' signal to noise.
+    - ``weak_n_peaks`` … ``weak_snr``: the same six of all peaks down to ``weak_snr``; only where that is given. Noise makes some of them in
+      most frames, but weak hits have hardly any stronger ones.
 
     Peaks are looked for in the frame, and in its means over boxes of pixels (``boxes``), where those of a blurred detector stand out; each
     feature is the larger one. Numbers ``n`` of peaks and the sum of their signal to noise count as ``log(1 + n)``: what tells a miss from
@@ -56,11 +58,13 @@ class HitFeatures(Operator):
         Fitted, on images; ends with `Classify` into two classes, the second of which is the hit.
     boxes : tuple of int
         Odd sizes of the boxes over whose means peaks are looked for.
+    weak_snr : float, optional
+        In place of the ``min_snr`` of ``finder``, and below it.
 
     Raises
     ------
     ParameterError
-        If there is no such finder, or the network does not end with two classes.
+        If there is no such finder, the network does not end with two classes, or ``weak_snr`` is not below that of the finder.
     AxisError
         If the frames are complex or of several channels, or do not fit finder or network.
 
@@ -87,6 +91,7 @@ class HitFeatures(Operator):
     finder: PeakFinder8
     network: Pipeline | None = None
     boxes: tuple[int, ...] = (1, 3)
+    weak_snr: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,11 +102,20 @@ class HitFeatures(Operator):
         if self.network is not None:
             set_field(self, "network", _sorting(self.network))
         set_field(self, "boxes", box_sizes(self.boxes))
+        if self.weak_snr is not None:
+            set_field(self, "weak_snr", positive("weak_snr", self.weak_snr))
+            if self.weak_snr >= finder.min_snr:
+                raise ParameterError(f"weak_snr must be below min_snr={finder.min_snr:g} of the finder, got {self.weak_snr:g}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the features, in order."""
-        return _OF_PEAKS if self.network is None else (_OF_NETWORK, *_OF_PEAKS)
+        of_weak = () if self.weak_snr is None else tuple("weak_" + name for name in _OF_PEAKS)
+        return (*(() if self.network is None else (_OF_NETWORK,)), *_OF_PEAKS, *of_weak)
+
+    @property
+    def _finders(self) -> tuple[PeakFinder8, ...]:
+        return (self.finder,) if self.weak_snr is None else (self.finder, replace(self.finder, min_snr=self.weak_snr))
 
     def bind(self, spec: Spec) -> HitFeatures:
         if spec.shape[0] != 1:
@@ -124,7 +138,8 @@ class HitFeatures(Operator):
         return needed
 
     def transform(self, block: torch.Tensor) -> torch.Tensor:
-        features = reduce(torch.maximum, (self._of_peaks(self._means(block, size)) for size in self.boxes))
+        means = [self._means(block, size) for size in self.boxes]
+        features = torch.cat([reduce(torch.maximum, (self._of_peaks(finder, image) for image in means)) for finder in self._finders], 1)
         if self.network is not None:
             features = torch.cat((_log_odds(self.network, block)[:, None], features), 1)
         if block.is_floating_point():
@@ -141,9 +156,9 @@ class HitFeatures(Operator):
             values = values.masked_fill(as_tensor(self.finder.mask, values) != 0, torch.nan)
         return box_means(values, size)
 
-    def _of_peaks(self, block: torch.Tensor) -> torch.Tensor:
+    def _of_peaks(self, finder: PeakFinder8, block: torch.Tensor) -> torch.Tensor:
         """``(batch, feature)`` in float64."""
-        found = self.finder.transform(block)
+        found = finder.transform(block)
         column = dict(zip(COLUMNS, found["peaks"].squeeze(1).double().unbind(-1), strict=True))
         is_peak = ~column["fs"].isnan()
         n_pixels = column["n_pixels"]

@@ -94,6 +94,8 @@ def _signal_to_noise(block: torch.Tensor, rings: Rings) -> torch.Tensor:
     median = ring_median(collected)
     deviation = (collected - median[..., None]).abs_()
     mad = _SD_OF_MAD * ring_median(deviation)
-    noise = torch.where(mad > 0, mad, _SD_OF_MEAN_DEVIATION * deviation.nanmean(-1))
+    noise = mad
+    if (mad == 0).any():
+        noise = torch.where(mad > 0, mad, _SD_OF_MEAN_DEVIATION * deviation.nanmean(-1))
     snr = (block - rings.spread(median)) / rings.spread(noise)
     return snr.where(rings.good & ~snr.isnan(), 0)

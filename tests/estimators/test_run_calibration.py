@@ -16,7 +16,7 @@ from plain_data import PlainData, spectra_spec
 import pycroclass as pc
 from pycroclass.errors import AxisError, DataError, OutOfDomainError, ParameterError
 from pycroclass.estimators import RunCalibration
-from pycroclass.estimators.run_calibration import misses_of
+from pycroclass.estimators.run_calibration import misses_of, otsu
 from pycroclass.operators import LogisticModel
 from pycroclass.serialize import from_dict, to_dict
 
@@ -73,6 +73,62 @@ def test_a_run_that_has_drifted_is_sorted_as_one_that_has_not() -> None:
     drifted, is_hit = run(shift=2.5)
     uncalibrated = labels(fitted(run()[0]), drifted) == 1
     assert uncalibrated[~is_hit].mean() > 0.5
+
+
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=40))
+def test_otsu_leaves_the_least_variance_within_groups(values: list[int]) -> None:
+    def within(bound: float) -> float:
+        groups = [[v for v in values if v <= bound], [v for v in values if v > bound]]
+        return sum(np.square(np.subtract(group, np.mean(group))).sum() for group in groups if group)
+
+    found = otsu(np.array(values, np.float64))
+    assert within(found) == pytest.approx(min(map(within, values)), abs=1e-6)
+
+
+def stands_out(features: np.ndarray) -> np.ndarray:
+    """By how many standard deviations of the misses of its run each frame does, in one sum."""
+    location, spread = misses_of(features.astype(np.float64))
+    sums = (features - location) / np.maximum(spread, [0.5, 1.0]) @ [1.0, 0.5]
+    (m,), (s,) = misses_of(sums[:, None])
+    return (sums - m) / max(s, 1.0)
+
+
+def bound_of(features: np.ndarray) -> float:
+    """Where a frame becomes a hit: the model's log odds are those standard deviations less the bound."""
+    scale, model = fitted(features)
+    score = model.transform(scale.transform(torch.from_numpy(features)))["score"].numpy()
+    return float(np.median(stands_out(features) - score))
+
+
+def with_tail(hits: float, away: float = 9.0) -> tuple[np.ndarray, np.ndarray]:
+    """A run of which a tenth of the misses stand out as none does in the training, and hits more than these."""
+    features, is_hit = run(1000, hits=hits)
+    rng = np.random.default_rng(1)
+    in_tail = ~is_hit & (rng.random(len(features)) < 0.1)
+    features[in_tail] += np.array([2.0, 4.0], np.float32) * rng.uniform(0.6, 1.4, (in_tail.sum(), 1)).astype(np.float32)
+    features[is_hit] += np.array([away, 2 * away], np.float32)
+    return features, is_hit
+
+
+def test_bound_is_raised_to_where_frames_fall_into_two_groups() -> None:
+    features, is_hit = with_tail(0.3)
+    assert (stands_out(features)[~is_hit] > -MODEL.bias).mean() > 0.02
+    called = labels(fitted(features), features) == 1
+    assert called[is_hit].all()
+    assert called[~is_hit].mean() < 0.002
+
+
+@pytest.mark.parametrize("away", [-2.0, 0.0, 3.0, 9.0, 200.0])
+@pytest.mark.parametrize("hits", [0.1, 0.4])
+def test_bound_is_otsus_near_that_of_the_training(hits: float, away: float) -> None:
+    features, _ = with_tail(hits, away)
+    groups = otsu(np.sqrt(stands_out(features).clip(0, 100))) ** 2
+    assert bound_of(features) == pytest.approx(min(max(groups, 4), 24), rel=1e-4)
+
+
+def test_a_run_with_hardly_any_hits_keeps_the_bound() -> None:
+    for hits in (0.0, 0.01):
+        assert bound_of(run(1000, hits=hits)[0]) == pytest.approx(6, rel=1e-5)
 
 
 def test_few_distinct_values_do_not_make_the_scale_too_fine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,9 +109,22 @@ def test_result_names_its_features() -> None:
     assert (out.names, out.shape, out.geometry) == (("feature",), (7,), None)
 
 
+def test_weak_peaks_come_last_and_are_those_of_a_lower_bound() -> None:
+    block = frames()
+    operator = HitFeatures(FINDER, weak_snr=FINDER.min_snr / 2)
+    lower = HitFeatures(replace(FINDER, min_snr=FINDER.min_snr / 2))
+    features = operator.transform(block)
+    assert operator.names == (*lower.names, *("weak_" + name for name in lower.names))
+    assert torch.equal(features, torch.cat((HitFeatures(FINDER).transform(block), lower.transform(block)), 1))
+    assert not torch.equal(features[:, :6], features[:, 6:])
+
+
 def test_bad_input() -> None:
     with pytest.raises(ParameterError, match="PeakFinder8"):
         HitFeatures(Bin(2))  # type: ignore[arg-type]
+    for weak_snr in (FINDER.min_snr, 0.0):
+        with pytest.raises(ParameterError, match="weak_snr"):
+            HitFeatures(FINDER, weak_snr=weak_snr)
     for network in (Bin(2), Bin(2) | NETWORK | Log1p()):
         with pytest.raises(ParameterError, match="end with Classify"):
             HitFeatures(FINDER, network)  # type: ignore[arg-type]

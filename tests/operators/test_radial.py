@@ -17,6 +17,7 @@ from pycroclass.errors import AxisError, ParameterError
 from pycroclass.geometry import Geometry
 from pycroclass.operator import Operator
 from pycroclass.operators import RadialMedian, RadialProfile, RadialSNR
+from pycroclass.operators._rings import _median_by_selection, ring_median
 from pycroclass.spec import Axis, AxisKind, Spec
 
 MakeSpec = Callable[..., Spec]
@@ -81,6 +82,18 @@ def test_ring_median_with_ties_and_nan(image: np.ndarray, centre: tuple[float, f
         mask = None
     profile = applied(RadialProfile("median", geometry=Geometry(centre), mask=mask), image[None, None])[0, 0]
     np.testing.assert_array_equal(profile, by_ring(image, ring_numbers(image.shape, centre), mask, np.median).astype(np.float32))
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from((np.float32, np.float64)),
+        hnp.array_shapes(min_dims=2, max_dims=3, max_side=9),
+        elements=st.integers(-3, 3) | st.sampled_from((np.nan, np.inf, -np.inf)),
+    )
+)
+def test_median_of_sorted_rings_is_that_of_selection(values: np.ndarray) -> None:
+    collected = torch.from_numpy(values)
+    np.testing.assert_array_equal(ring_median(collected).numpy(), _median_by_selection(collected).numpy())
 
 
 def test_rings_without_good_pixels() -> None:
