@@ -35,11 +35,11 @@ def ours_pca(path: str, n_components: int, source: str) -> Callable[[], list[flo
     return work
 
 
-def ours_kmeans(path: str, n_clusters: int, n_passes: int, source: str) -> Callable[[], list[float]]:
-    """`pycroclass.fit` from the first items, so many passes."""
+def ours_kmeans(path: str, n_clusters: int, n_passes: int, start: int, source: str) -> Callable[[], list[float]]:
+    """`pycroclass.fit` from the items behind ``start``, so many passes."""
     opened = _opener(path, source)
-    start = np.asarray(opened()[:n_clusters].compute())
-    estimator = pc.KMeans(n_clusters, init=start, max_iterations=n_passes, tolerance=0, axes=("feature",))
+    centres = np.asarray(opened()[start : start + n_clusters].compute())
+    estimator = pc.KMeans(n_clusters, init=centres, max_iterations=n_passes, tolerance=0, axes=("feature",))
 
     def work() -> list[float]:
         (assign,) = pc.fit(estimator, opened()).steps()

@@ -58,10 +58,10 @@ def pycroscopy_pca(path: str, n_components: int) -> Callable[[], list[float]]:
     return work
 
 
-def sklearn_kmeans(path: str, n_clusters: int, n_passes: int) -> Callable[[], list[float]]:
-    """`sklearn.cluster.KMeans` from the first items, so many passes."""
+def sklearn_kmeans(path: str, n_clusters: int, n_passes: int, start: int) -> Callable[[], list[float]]:
+    """`sklearn.cluster.KMeans` from the items behind ``start``, so many passes."""
     from sklearn.cluster import KMeans
 
     rows = np.load(path)
-    model = KMeans(n_clusters, init=rows[:n_clusters], n_init=1, max_iter=n_passes, tol=0, algorithm="lloyd")
+    model = KMeans(n_clusters, init=rows[start : start + n_clusters], n_init=1, max_iter=n_passes, tol=0, algorithm="lloyd")
     return lambda: [float(model.fit(rows).inertia_)]
