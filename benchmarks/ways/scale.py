@@ -9,7 +9,6 @@ import os
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import sidpy
@@ -25,24 +24,24 @@ _N_FEATURES = 64
 
 
 def ours_pca(path: str, n_components: int, source: str) -> Callable[[], list[float]]:
-    """`pycroclass.fit`."""
-    opened = _opener(path, source)
+    """`pycroclass.fit` to a dataset that is open."""
+    dataset = _opened(path, source)
 
     def work() -> list[float]:
-        (projection,) = pc.fit(pc.PCA(n_components, axes=("feature",)), opened()).steps()
+        (projection,) = pc.fit(pc.PCA(n_components, axes=("feature",)), dataset).steps()
         return [sum(projection.explained_variance)]
 
     return work
 
 
 def ours_kmeans(path: str, n_clusters: int, n_passes: int, start: int, source: str) -> Callable[[], list[float]]:
-    """`pycroclass.fit` from the items behind ``start``, so many passes."""
-    opened = _opener(path, source)
-    centres = np.asarray(opened()[start : start + n_clusters].compute())
+    """`pycroclass.fit` to a dataset that is open, from the items behind ``start``, so many passes."""
+    dataset = _opened(path, source)
+    centres = np.asarray(dataset[start : start + n_clusters].compute())
     estimator = pc.KMeans(n_clusters, init=centres, max_iterations=n_passes, tolerance=0, axes=("feature",))
 
     def work() -> list[float]:
-        (assign,) = pc.fit(estimator, opened()).steps()
+        (assign,) = pc.fit(estimator, dataset).steps()
         return [float(assign.inertia)]
 
     return work
@@ -90,11 +89,11 @@ def read(path: str, n_passes: int) -> Callable[[], None]:
     return work
 
 
-def _opener(path: str, source: str) -> Callable[[], Any]:
+def _opened(path: str, source: str) -> sidpy.Dataset:
     if source == "file":
-        return lambda: next(iter(pc.read(path).values()))
+        return next(iter(pc.read(path).values()))
     values = np.load(path)
     dataset = sidpy.Dataset.from_array(values, title="items")
     dataset.set_dimension(0, sidpy.Dimension(np.arange(len(values)), "item"))
     dataset.set_dimension(1, sidpy.Dimension(np.arange(_N_FEATURES), "feature", dimension_type="spectral"))
-    return lambda: dataset
+    return dataset
