@@ -6,7 +6,7 @@ STAMP  := $(VENV)/installed
 # Those that need no data of their own.
 EXAMPLES := own_operator cluster_spectrum_image find_hits run_to_crystfel sort_drops marco_records sort_new_plates
 
-.PHONY: demo test test-slow check lint docs examples bench bench-gpu clean
+.PHONY: demo test test-slow check lint docs examples bench bench-all bench-gpu clean
 
 demo: $(STAMP)
 	$(BIN)/pycroclass demo --output demo_output --overwrite
@@ -37,6 +37,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 bench: $(STAMP)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks --quick --repeats 2
+
+bench-all: $(STAMP)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
 
 bench-gpu: $(STAMP)
