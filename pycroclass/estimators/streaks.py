@@ -106,7 +106,13 @@ class StreakMask(Estimator):
         set_field(self, "most", finite("most", self.most))
         if not 0 < self.most < 0.5:
             raise ParameterError(f"most is a share of the directions above 0 and below 0.5, got {self.most!r}")
+        if self._n_most < 1:
+            raise ParameterError(f"most={self.most:g} of n_directions={self.n_directions} is not one direction: nothing could be masked")
         set_field(self, "fill", MaskPixels(ArrayValue([[False]]), fill=self.fill).fill)
+
+    @property
+    def _n_most(self) -> int:
+        return int(self.most * self.n_directions)
 
     def passes_once(self, spec: Spec) -> bool:
         return True
@@ -144,7 +150,7 @@ class StreakMask(Estimator):
         z = sums[seen] / np.sqrt(n[seen])
         above = np.zeros(self.n_directions)
         above[seen] = (z - np.median(z)) / max(1.0, _SD_PER_MAD * float(np.median(np.abs(z - np.median(z)))))
-        strongest = np.argsort(-above, kind="stable")[: int(self.most * self.n_directions)]
+        strongest = np.argsort(-above, kind="stable")[: self._n_most]
         chosen = np.sort(strongest[above[strongest] > self.threshold])
         angles = ", ".join(f"{angle:.0f}" for angle in (chosen + 0.5) * 180 / self.n_directions)
         log.info("%d of %d directions through the beam stand out%s", len(chosen), self.n_directions, angles and f": {angles} degrees")

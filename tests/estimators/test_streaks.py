@@ -150,7 +150,7 @@ def test_bad_input() -> None:
     [
         *({"threshold": value} for value in (0, -1, np.nan)),
         *({"n_directions": value} for value in (7, 18.0)),
-        *({"most": value} for value in (0, 0.5, np.nan)),
+        *({"most": value} for value in (0, 0.005, 0.5, np.nan)),
         {"fill": "mean"},
     ],
 )
