@@ -34,7 +34,7 @@ from pycroclass.simulate import EXPERIMENTS, SETTINGS, draw_run, simulate_run, s
 HIT_RATE = 0.3
 FEWEST_PEAKS = 10
 """Of a frame that counts as a hit."""
-N_TRAINING, N_HELD_OUT, N_TEST = 80, 30, 100
+N_TRAINING, N_HELD_OUT, N_TEST = 80, 30, 200
 """Frames of each run."""
 RUNS = {"A": 6, "B": 2, "C": 2}
 N_SEEN, N_FOR_THRESHOLD = 3, 1

@@ -37,6 +37,7 @@ from .estimators import (
     SphericalKMeans,
     StandardizeData,
     StandardizeFeatures,
+    StreakMask,
     Transfer,
     WindowPCA,
 )
@@ -236,6 +237,7 @@ __all__ = [
     "StackModules",
     "StandardizeData",
     "StandardizeFeatures",
+    "StreakMask",
     "SubtractBackground",
     "SubtractDark",
     "SumMask",

@@ -72,7 +72,7 @@ def test_hits_of_other_runs_and_experiments(tmp_path: Path) -> None:
     found = example["main"](["S3"], [0], ["linear"], tmp_path).set_index(["where", "method"])
     hybrid, plain = (found.loc[("all other runs", name)] for name in ("hybrid, calibrated", "plain network, linear"))
     assert hybrid["balanced_accuracy"] >= GATE
-    assert hybrid["worst"] >= 0.85
+    assert hybrid["worst"] >= 0.9
     assert hybrid["balanced_accuracy"] > plain["balanced_accuracy"]
     assert (tmp_path / "report.html").stat().st_size > 10_000
 

@@ -26,6 +26,7 @@ from pycroclass.estimators.scaling import PercentileScale, Scale, StandardizeDat
 from pycroclass.estimators.session import Progress, Session
 from pycroclass.estimators.settings import Balance, Optimisation, Transfer
 from pycroclass.estimators.spherical import NearestDirection, SphericalKMeans
+from pycroclass.estimators.streaks import StreakMask
 from pycroclass.estimators.svd import SVD
 from pycroclass.estimators.window_pca import WindowFilter, WindowPCA
 
@@ -73,6 +74,7 @@ __all__ = [
     "Session",
     "StandardizeData",
     "StandardizeFeatures",
+    "StreakMask",
     "Transfer",
     "WindowFilter",
     "WindowPCA",

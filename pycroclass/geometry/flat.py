@@ -65,12 +65,21 @@ class Geometry:
 
     def radius(self, shape: tuple[int, int]) -> FloatArray:
         """Distance of each pixel's centre from the beam, in pixels, shape ``(y, x)``."""
-        y = np.arange(shape[0])[:, None] - self.beam_centre[0]
-        x = np.arange(shape[1])[None, :] - self.beam_centre[1]
+        radius: FloatArray = np.hypot(*self._from_beam(shape))
+        return radius
+
+    def azimuth(self, shape: tuple[int, int]) -> FloatArray:
+        """Angle of each pixel's centre around the beam, -pi to pi from x towards y, shape ``(y, x)``."""
+        azimuth: FloatArray = np.arctan2(*self._from_beam(shape))
+        return azimuth
+
+    def _from_beam(self, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+        """``y``, shape (y, 1), and ``x``, shape (1, x), of pixels."""
+        y = np.arange(shape[0], dtype=np.float64)[:, None] - self.beam_centre[0]
+        x = np.arange(shape[1], dtype=np.float64)[None, :] - self.beam_centre[1]
         if self.pixel_size is not None:  # non-square pixels: in units of the x pixel
             y = y * (self.pixel_size[0] / self.pixel_size[1])
-        radius: FloatArray = np.hypot(y, x)
-        return radius
+        return y, x
 
     def q(self, radius: FloatArray) -> FloatArray:
         """Scattering vector q = 4 pi / wavelength * sin(theta) in 1/m at a radius in pixels.

@@ -178,6 +178,15 @@ class PanelGeometry:
             radius[panel.where] = np.hypot(*self.on_plane(panel, *centres(panel)))
         return radius
 
+    def azimuth(self, shape: tuple[int, ...]) -> FloatArray:
+        """Angle of each pixel's centre around the beam, -pi to pi from x towards y of the laboratory, of ``shape``; NaN in gaps."""
+        self.check(shape)
+        azimuth = np.full(shape, np.nan)
+        for panel in self.panels:
+            x, y = self.on_plane(panel, *centres(panel))
+            azimuth[panel.where] = np.arctan2(y, x)
+        return azimuth
+
     def q(self, radius: FloatArray) -> FloatArray:
         """Scattering vector in 1/m at a radius as `radius` counts it; see `Geometry.q`.
 

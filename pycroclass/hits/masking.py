@@ -12,9 +12,9 @@ import sidpy
 
 from pycroclass.api import fit
 from pycroclass.array_value import ArrayValue
-from pycroclass.errors import DataError
 from pycroclass.estimators.defects import DefectMask
-from pycroclass.operator import Pipeline
+from pycroclass.estimators.streaks import StreakMask
+from pycroclass.operator import Composable, Pipeline
 from pycroclass.operators.mask_pixels import MaskPixels
 from pycroclass.operators.radial_snr import RadialSNR
 from pycroclass.per_item import take
@@ -37,7 +37,8 @@ def run_mask(
 
     `DefectMask` looks for pixels that stand out in the mean or the spread of many frames. Here it sees how far each pixel lies above its
     ring (`RadialSNR`), at most five standard deviations: a pixel that is hot stands out in every frame, one that a Bragg peak fell on
-    in one or two, which then count little, however bright they were.
+    in one or two, which then count little, however bright they were. `StreakMask` looks in the same way for the streak of a jet, on which
+    noise makes peaks.
 
     Parameters
     ----------
@@ -70,12 +71,18 @@ def run_mask(
     """
     some = evenly(frames, n_frames)
     known = MaskPixels(ArrayValue(mask), fill=math.nan) if mask is not None else None
-    found = fit(Pipeline((*(known.steps() if known else ()), RadialSNR(clip=(-_CLIP, _CLIP)), DefectMask())), some, execution=execution)[-1]
-    if not isinstance(found, MaskPixels):
-        raise DataError(f"wanted a mask of the pixels of {frames.title!r}, got {found!r}")
-    bad, was_known = _plane(found), _plane(known) if known else np.zeros_like(_plane(found))
-    log.info("%d of %d pixels of %r that were not known to be bad stand out", (bad & ~was_known).sum(), (~was_known).sum(), frames.title)
-    return MaskPixels(ArrayValue(bad | was_known), fill=math.nan)
+    before = (*(known.steps() if known else ()), RadialSNR(clip=(-_CLIP, _CLIP)))
+    found = fit(Pipeline((*before, DefectMask(fill=0), StreakMask())), some, execution=execution)
+    defects, streak = (_plane(mend) for mend in found[-2:])
+    was_known = _plane(known) if known else np.zeros_like(defects)
+    log.info(
+        "%d of %d pixels of %r that were not known to be bad stand out, %d others lie on a streak",
+        (defects & ~was_known).sum(),
+        (~was_known).sum(),
+        frames.title,
+        (streak & ~defects & ~was_known).sum(),
+    )
+    return MaskPixels(ArrayValue(defects | streak | was_known), fill=math.nan)
 
 
 def evenly(frames: sidpy.Dataset, n: int) -> sidpy.Dataset:
@@ -84,7 +91,9 @@ def evenly(frames: sidpy.Dataset, n: int) -> sidpy.Dataset:
     return frames if n_all <= n else take(frames, np.unique(np.linspace(0, n_all - 1, n).round().astype(np.int64)))
 
 
-def _plane(mend: MaskPixels) -> npt.NDArray[np.bool_]:
+def _plane(mend: Composable) -> npt.NDArray[np.bool_]:
+    if not isinstance(mend, MaskPixels):
+        raise TypeError(f"wanted a mask of pixels, got {mend!r}")
     bad = mend.mask.values
     plane: npt.NDArray[np.bool_] = np.logical_or.reduce(bad.reshape(-1, *bad.shape[-2:]), axis=0)
     return plane

@@ -72,6 +72,7 @@ def test_maps_are_those_of_each_pixel(geometry: PanelGeometry) -> None:
     shape = (9, 30)
     x, y, z = geometry.coordinates(shape)
     radius, q, numbers = geometry.radius(shape), geometry.q_map(shape), geometry.panel_numbers(shape)
+    azimuth = geometry.azimuth(shape)
     seen = np.zeros(shape, bool)
     for number, panel in enumerate(geometry.panels):
         for ss in range(panel.min_ss, panel.max_ss + 1):
@@ -82,9 +83,11 @@ def test_maps_are_those_of_each_pixel(geometry: PanelGeometry) -> None:
                 np.testing.assert_allclose(q[ss, fs], 2 * np.pi / 1.3e-10 * np.linalg.norm(ray), rtol=1e-9, atol=1)
                 first = geometry.panels[0]
                 np.testing.assert_allclose(radius[ss, fs], np.hypot(*at[:2]) / at[2] * (0.1 + first.coffset) * 1e4, rtol=1e-12, atol=1e-9)
+                around = np.hypot(*at[:2]) * np.array([np.cos(azimuth[ss, fs]), np.sin(azimuth[ss, fs])])
+                np.testing.assert_allclose(around, at[:2], rtol=1e-9, atol=1e-12)
                 assert numbers[ss, fs] == number
                 seen[ss, fs] = True
-    for values in (x, y, z, radius, q):
+    for values in (x, y, z, radius, q, azimuth):
         assert np.array_equal(np.isnan(values), ~seen)
     assert np.array_equal(numbers < 0, ~seen)
 
@@ -115,6 +118,7 @@ def test_a_flat_detector_is_one_panel(pixel_size: tuple[float, float]) -> None:
     one = PanelGeometry.of_flat(flat, (20, 30))
     np.testing.assert_allclose(one.radius((20, 30)), flat.radius((20, 30)), rtol=1e-12)
     np.testing.assert_allclose(one.q_map((20, 30)), flat.q(flat.radius((20, 30))), rtol=1e-12)
+    np.testing.assert_allclose(one.azimuth((20, 30)), flat.azimuth((20, 30)), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(flat.q_map((20, 30)), flat.q(flat.radius((20, 30))))
     assert one.is_calibrated
     with pytest.raises(ParameterError, match="size of its pixels"):
@@ -128,6 +132,7 @@ def test_flat_values_are_what_they_were() -> None:
     radius = np.hypot(y * (1e-4 / 3e-4), x)
     np.testing.assert_array_equal(flat.radius((9, 8)), radius)
     np.testing.assert_array_equal(flat.q(radius), 4 * np.pi / 1e-10 * np.sin(np.arctan(radius * 3e-4 / 0.1) / 2))
+    assert flat.azimuth((9, 8))[7, 2] == pytest.approx(np.arctan2(2.4 / 3, -5.3), rel=1e-12)
     assert flat.to_dict() == {"beam_centre": [4.6, 7.3], "pixel_size": [1e-4, 3e-4], "distance": 0.1, "wavelength": 1e-10}
     assert flat.cropped(2, 3, (4, 4)) == flat.cropped(2, 3)
 
