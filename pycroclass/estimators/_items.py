@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from operator import index
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from pycroclass.errors import AxisError, DataError, ParameterError
+from pycroclass.kernels.row_sums import as_compiled_for
 from pycroclass.operators._stack import stack_axis as stack_axis
 from pycroclass.operators._stack import stack_spec as stack_spec
 from pycroclass.spec import Spec
@@ -18,6 +20,13 @@ from pycroclass.spec import Spec
 def as_rows(block: torch.Tensor) -> torch.Tensor:
     """The items ``(batch, *core)`` as rows ``(batch, features)`` of float64."""
     return block.flatten(1).to(torch.float64)
+
+
+def on_rows(compiled: Callable[..., Any], twin: Callable[..., Any], block: torch.Tensor, *others: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What a kernel of `pycroclass.kernels.row_sums` makes of the items of a block: compiled on a CPU, its twin on other devices."""
+    if block.device.type != "cpu":
+        return tuple(twin(block.flatten(1), *(other.to(block.device) for other in others)))
+    return tuple(map(torch.from_numpy, compiled(as_compiled_for(block), *(other.numpy() for other in others))))
 
 
 def check_real(spec: Spec) -> None:

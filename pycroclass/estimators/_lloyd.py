@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pycroclass.estimators._items import as_rows
+from pycroclass.estimators._items import as_rows, on_rows
 from pycroclass.kernels import row_sums, row_sums_torch
-from pycroclass.kernels.row_sums import as_compiled_for
 from pycroclass.operator import Items
 from pycroclass.reduction import Data, Reduction, State, hash_uniform
 
@@ -33,10 +32,7 @@ class Assignment(Reduction):
     centres: torch.Tensor
 
     def partial(self, block: torch.Tensor, items: Items) -> State:
-        if block.device.type != "cpu":
-            return row_sums_torch.assign(block.flatten(1), self.origin.to(block.device), self.centres.to(block.device))
-        counts, sums, inertias = row_sums.assign(as_compiled_for(block), self.origin.numpy(), self.centres.numpy())
-        return torch.from_numpy(counts), torch.from_numpy(sums), torch.from_numpy(inertias)
+        return on_rows(row_sums.assign, row_sums_torch.assign, block, self.origin, self.centres)
 
 
 @dataclass(frozen=True)
@@ -155,9 +151,6 @@ def labels_of(block: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     return nearest(block, origin, centres - origin)[0]
 
 
-def nearest(block: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(block: torch.Tensor, origin: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The nearest of ``centres``, which are relative to ``origin``, for each item, int64, and its squared distance, float64."""
-    if block.device.type != "cpu":
-        return row_sums_torch.nearest(block.flatten(1), origin, centres)
-    labels, squares = row_sums.nearest(as_compiled_for(block), origin.numpy(), centres.numpy())
-    return torch.from_numpy(labels), torch.from_numpy(squares)
+    return on_rows(row_sums.nearest, row_sums_torch.nearest, block, origin, centres)

@@ -7,9 +7,8 @@ from typing import ClassVar
 import torch
 
 from pycroclass.errors import DataError
-from pycroclass.estimators._items import as_rows, check_finite, check_real
+from pycroclass.estimators._items import as_rows, check_finite, check_real, on_rows
 from pycroclass.kernels import row_sums, row_sums_torch
-from pycroclass.kernels.row_sums import as_compiled_for
 from pycroclass.operator import Items
 from pycroclass.reduction import Reducible, Reduction, State
 from pycroclass.spec import Spec
@@ -34,12 +33,9 @@ class Moments(Reduction):
         share = n_b / n.clamp(min=1)
         return n, mean_a + delta * share, squares_a + squares_b + self.squared(delta) * (n_a * share)
 
-    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Mean and squares of some items."""
-        if block.device.type != "cpu":
-            return row_sums_torch.moments(block.flatten(1))
-        mean, squares = row_sums.moments(as_compiled_for(block))
-        return torch.from_numpy(mean), torch.from_numpy(squares)
+        return on_rows(row_sums.moments, row_sums_torch.moments, block)
 
     def squared(self, difference: torch.Tensor) -> torch.Tensor:
         """The square of one deviation, shape (features,)."""
@@ -49,11 +45,8 @@ class Moments(Reduction):
 class Scatter(Moments):
     """As `Moments`, with the sums of products of pairs of features, shape (features, features); only the upper triangle counts."""
 
-    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if block.device.type != "cpu":
-            return row_sums_torch.scatter(block.flatten(1))
-        mean, products = row_sums.scatter(as_compiled_for(block))
-        return torch.from_numpy(mean), torch.from_numpy(products)
+    def spread(self, block: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return on_rows(row_sums.scatter, row_sums_torch.scatter, block)
 
     def squared(self, difference: torch.Tensor) -> torch.Tensor:
         return torch.outer(difference, difference)
